@@ -1,0 +1,120 @@
+"""The settings: read once from the environment, checked whole, frozen.
+
+What reads them: entry points only (`main`, `cli`), which hand values down. No module below imports an
+instance. A wrong value is a `SettingsError` that names its variable, raised before a port is bound.
+"""
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from .errors import SettingsError
+
+REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
+
+
+class Settings(BaseSettings):
+    """One table: name, default, unit and meaning. README.md repeats it, and a test compares the two."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address the nodes listen on.")
+    port: int = Field(8080, ge=1, le=65535, description="Port that all nodes of this machine share.")
+    nodes: int = Field(3, ge=1, le=64, description="Nodes that `make up` starts.")
+    private_url: str = Field(
+        "", description="Where the other nodes reach this one alone; found by itself when empty."
+    )
+
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        description="`redis://`, `rediss://`, `unix://` or `redis+sentinel://host:port,host:port/service/db`.",
+    )
+    key_prefix: str = Field(
+        "sio", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="What every key and channel begins with."
+    )
+    redis_timeout_s: float = Field(
+        2.0, gt=0, le=60, description="Seconds Redis may take for one answer before the connection is dropped."
+    )
+    append_timeout_s: float = Field(
+        15.0, gt=0, le=300, description="Seconds an append is repeated for while Redis does not answer."
+    )
+    append_queue_max: int = Field(
+        10_000, ge=1, description="Appends that may wait in one node; one more is refused."
+    )
+    log_max_entries: int = Field(1_000, ge=10, description="Newest entries a room's log keeps.")
+    recovery_window_s: int = Field(
+        120, ge=1, description="Seconds a room's log outlives its last member."
+    )
+    lease_s: float = Field(
+        5.0, ge=1, le=300, description="Seconds without a heartbeat after which a node counts as dead."
+    )
+
+    ping_interval_s: float = Field(25.0, gt=0, le=3600, description="Seconds between Engine.IO pings.")
+    ping_timeout_s: float = Field(20.0, gt=0, le=3600, description="Seconds a client may take to answer a ping.")
+    max_message_bytes: int = Field(
+        1_000_000, ge=1_000, le=100_000_000, description="Largest message or request body a client may send."
+    )
+    event_queue_max: int = Field(
+        256, ge=1, description="Unhandled events one socket may have before its reading is paused."
+    )
+
+    locale: Literal["ko", "en"] = Field("ko", description="Language of the texts the server writes.")
+    userlist_max: int = Field(500, ge=1, description="Names in one `userlist`; the rest is paged over HTTP.")
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Other origins whose pages may connect, separated by commas; `*` allows all."
+    )
+    admin_token: str = Field("", description="Bearer token that `/api/*` asks for where it is set.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_scheme(cls, url: str) -> str:
+        scheme = urlsplit(url).scheme
+        if scheme not in REDIS_SCHEMES:
+            expected = ", ".join(f"{known}://" for known in REDIS_SCHEMES)
+            raise ValueError(f"expected a URL that begins with one of {expected}")
+        return url
+
+    @field_validator("private_url")
+    @classmethod
+    def _http_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/")):
+            raise ValueError("expected http://host:port with nothing behind it")
+        return url.rstrip("/")
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            parts = urlsplit(origin)
+            if origin != "*" and (not parts.scheme or not parts.netloc or parts.path):
+                raise ValueError(f"expected origins like https://example.org, got {origin!r}")
+        return origins
+
+
+def load_settings(**overrides: object) -> Settings:
+    """The environment's settings; `overrides` by field name win over it.
+
+    Raises `SettingsError` with one line for each wrong variable.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(problem) for problem in error.errors())) from None
+
+
+def _explain(problem: object) -> str:
+    assert isinstance(problem, dict)
+    name = str(problem["loc"][0]).upper() if problem["loc"] else "settings"
+    shown = "***" if name == "ADMIN_TOKEN" or "REDIS_URL" in name else repr(problem.get("input"))
+    return f"{name}: {problem['msg'].removeprefix('Value error, ')} (got {shown})"
