@@ -34,9 +34,7 @@ class Settings(BaseSettings):
     key_prefix: str = Field(
         "sio", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="What every key and channel begins with."
     )
-    redis_timeout_s: float = Field(
-        2.0, gt=0, le=60, description="Seconds Redis may take for one answer before the connection is dropped."
-    )
+    redis_timeout_s: float = Field(2.0, gt=0, le=60, description="Seconds one answer of Redis may take.")
     append_timeout_s: float = Field(
         15.0, gt=0, le=300, description="Seconds an append is repeated for while Redis does not answer."
     )
@@ -44,15 +42,13 @@ class Settings(BaseSettings):
         10_000, ge=1, description="Appends that may wait in one node; one more is refused."
     )
     log_max_entries: int = Field(1_000, ge=10, description="Newest entries a room's log keeps.")
-    recovery_window_s: int = Field(
-        120, ge=1, description="Seconds a room's log outlives its last member."
-    )
+    recovery_window_s: int = Field(120, ge=1, description="Seconds a room's log outlives its last member.")
     lease_s: float = Field(
         5.0, ge=1, le=300, description="Seconds without a heartbeat after which a node counts as dead."
     )
 
     ping_interval_s: float = Field(25.0, gt=0, le=3600, description="Seconds between Engine.IO pings.")
-    ping_timeout_s: float = Field(20.0, gt=0, le=3600, description="Seconds a client may take to answer a ping.")
+    ping_timeout_s: float = Field(20.0, gt=0, le=3600, description="Seconds a client may take to answer.")
     max_message_bytes: int = Field(
         1_000_000, ge=1_000, le=100_000_000, description="Largest message or request body a client may send."
     )

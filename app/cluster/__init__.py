@@ -1,0 +1,1 @@
+"""The ordered log: appending to it, listening to it, and what the cluster knows of sockets, rooms and nodes."""

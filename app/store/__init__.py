@@ -1,0 +1,1 @@
+"""Redis: connections, keys and Lua. It knows nothing of sockets, rooms' meaning or packets."""

@@ -1,0 +1,1 @@
+"""Pages, files and JSON over HTTP."""

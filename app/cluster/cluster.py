@@ -1,0 +1,141 @@
+"""One node's part of the cluster, put together: what there is, and starting and stopping it.
+
+It makes the parts and runs their loops; what each does is in its own module.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+
+from redis.exceptions import RedisError
+
+from ..errors import StoreError
+from ..metrics import Metrics
+from ..node import Node
+from ..settings import Settings
+from ..store.keys import Keys
+from ..store.redis import CONNECTION_ERRORS, Store
+from .delivery import Delivery, FanOut, Notices
+from .local import Locals
+from .nodes import Nodes
+from .relay import Relay
+from .roomlog import RoomLog
+from .roster import Roster
+from .sockets import Sockets
+from .supervision import keep_running
+from .writer import HighestClock, Writer
+
+logger = logging.getLogger(__name__)
+
+# The canary comes every second; after this many without one the node takes no new clients.
+CANARY_MAX_AGE_S = 5.0
+DRAIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether this node can serve, and if not, why."""
+
+    ready: bool
+    reason: str
+    canary_age_s: float
+
+
+class Cluster:
+    """Everything below the hub, for one node."""
+
+    def __init__(self, settings: Settings, node: Node, fanout: FanOut, notices: Notices) -> None:
+        self.node = node
+        self.metrics = Metrics()
+        self.locals = Locals()
+        self.store = Store(settings.redis_url, settings.redis_timeout_s, f"clusterkit-{node.node_id}")
+        self.keys = Keys(settings.key_prefix)
+        limits = {"log_max_entries": settings.log_max_entries, "window_s": settings.recovery_window_s}
+        highest = HighestClock()
+        self.delivery = Delivery(self.locals, fanout, notices, self.metrics)
+        self.writer = Writer(
+            self.store,
+            self.keys.writer(node.node_id),
+            self.keys.clock,
+            highest,
+            self.metrics,
+            append_timeout_s=settings.append_timeout_s,
+            queue_max=settings.append_queue_max,
+        )
+        self.relay = Relay(
+            self.store,
+            self.keys,
+            node,
+            self.locals,
+            self.delivery,
+            highest,
+            self.metrics,
+            open_timeout_s=settings.append_timeout_s,
+        )
+        self.log = RoomLog(self.writer, self.keys, log_max_entries=settings.log_max_entries)
+        self.roster = Roster(self.store, self.writer, self.keys, node, self.relay, **limits)
+        self.sockets = Sockets(
+            self.store, self.writer, self.keys, node, self.relay, window_s=settings.recovery_window_s
+        )
+        self.nodes = Nodes(
+            self.store,
+            self.keys,
+            node,
+            self.metrics,
+            lease_s=settings.lease_s,
+            connections=lambda: len(self.locals.by_eio_sid),
+            on_data_loss=self._check_everything,
+        )
+        self._fanout = fanout
+        self._loops: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Starts the loops; the node is ready when `readiness()` says so."""
+        if self._loops:
+            return
+        loops = {"writer": self.writer.run, "relay": self.relay.run, "heartbeat": self.nodes.run}
+        self._loops = [
+            asyncio.create_task(keep_running(name, loop, self.metrics), name=f"clusterkit {name}")
+            for name, loop in loops.items()
+        ]
+
+    async def stop(self) -> None:
+        """Sees waiting appends through for a moment, leaves the registry, and ends the loops."""
+        if not self._loops:
+            return
+        try:
+            await self.writer.drained(DRAIN_S)
+            await self.nodes.leave()
+        except (TimeoutError, StoreError) as error:
+            logger.warning("stopping with %d appends unanswered: %s", self.writer.waiting, error)
+        for task in self._loops:
+            task.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        self._loops = []
+        await self.store.aclose()
+
+    def readiness(self) -> Readiness:
+        """Whether the way through Redis to this node's own inbox has worked within the last seconds."""
+        age_s = time.monotonic() - self.relay.canary_seen_s
+        if self.nodes.draining:
+            return Readiness(False, "draining", age_s)
+        if not self.relay.listening:
+            return Readiness(False, "not subscribed to Redis", age_s)
+        if age_s > CANARY_MAX_AGE_S:
+            return Readiness(False, "no canary has come back from Redis", age_s)
+        return Readiness(True, "ready", age_s)
+
+    async def _check_everything(self) -> None:
+        """Redis lost data: rooms that lost entries, and sockets it does not know, start over."""
+        self.relay.verify()
+        sockets = list(self.locals.sockets.values())
+        try:
+            owned = await self.sockets.owned(sockets)
+        except (RedisError, *CONNECTION_ERRORS) as error:
+            logger.warning("could not check the sockets: %s", error)
+            return
+        for socket, still in zip(sockets, owned, strict=True):
+            if not still and socket.sid in self.locals.sockets:
+                self.metrics.stale_sockets += 1
+                self._fanout.close(socket, "lost by Redis")

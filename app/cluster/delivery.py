@@ -1,0 +1,175 @@
+"""What an entry does on this node: members come and go, replicas follow, packets go out.
+
+Everything here happens when the node's deliveries reach the entry's clock, and nowhere else, so that an
+`emit` before a `leave_room` still arrives. Order and gaps are `cluster.relay`'s; bytes are the fan-out's.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Iterable
+from typing import Protocol
+
+from ..metrics import Metrics
+from ..wire import (
+    Answer,
+    Ask,
+    Closed,
+    Direct,
+    Disconnect,
+    Enter,
+    Entry,
+    Event,
+    Joined,
+    Left,
+    Packet,
+    Payload,
+    Renamed,
+    RoomId,
+)
+from .local import Cursor, LocalRoom, Locals, LocalSocket
+
+logger = logging.getLogger(__name__)
+
+
+class FanOut(Protocol):
+    """Where packets leave for clients (`transport.fanout`)."""
+
+    def write(self, sockets: Iterable[LocalSocket], packet: Packet) -> None:
+        """Queues one packet for each socket, in this order, without waiting."""
+
+    def close(self, socket: LocalSocket, reason: str) -> None:
+        """Ends the Engine.IO connection below a socket; its client comes back by itself."""
+
+
+class Notices(Protocol):
+    """Who acts on what is not an event to clients (`hub.manager`)."""
+
+    def disconnect_local(self, socket: LocalSocket) -> None:
+        """The server ends this socket's place in its namespace."""
+
+    def ask(self, sockets: Iterable[LocalSocket], ask: Ask) -> None:
+        """Sends an event that wants an acknowledgement."""
+
+    def enter(self, request: Enter) -> None:
+        """Lets a socket of this node enter a room on another node's behalf."""
+
+    def answer(self, answer: Answer) -> None:
+        """An acknowledgement, or another node's answer, has come."""
+
+
+class Delivery:
+    """Applies entries to `locals`."""
+
+    def __init__(self, locals_: Locals, fanout: FanOut, notices: Notices, metrics: Metrics) -> None:
+        self._locals = locals_
+        self._fanout = fanout
+        self._notices = notices
+        self._metrics = metrics
+        self.roster_changed: list[Callable[[LocalRoom], None]] = []  # called after each change of a replica
+        self.release: Callable[[LocalRoom], None] = lambda room: None  # set by the relay
+
+    def apply(self, cursor: Cursor, entry: Entry) -> None:
+        """Lets `entry` take effect; it is the next one of its log here."""
+        if isinstance(cursor, LocalRoom):
+            self._apply_to_room(cursor, entry)
+        elif isinstance(cursor, LocalSocket):
+            self._apply_to_socket(cursor, entry)
+
+    def notice(self, payload: Payload) -> None:
+        """Lets something take effect that concerns this node and no log."""
+        match payload:
+            case Answer() as answer:
+                self._notices.answer(answer)
+            case Enter() as request:
+                self._notices.enter(request)
+
+    def reset(self, room: LocalRoom, roster: dict[str, str]) -> None:
+        """Replaces the replica by a snapshot."""
+        room.roster = roster
+        self._changed(room)
+
+    def broken(self, cursor: Cursor) -> None:
+        """Entries of this log are lost for good: who should have had them reconnects and is told."""
+        lost = [cursor] if isinstance(cursor, LocalSocket) else list(getattr(cursor, "sockets", {}).values())
+        for socket in lost:
+            self._fanout.close(socket, "entries lost")
+
+    def _apply_to_room(self, room: LocalRoom, entry: Entry) -> None:
+        self._metrics.deliveries += 1
+        match entry.payload:
+            case Event() as event:
+                self._fanout.write(self._recipients(room, event), event.packet)
+            case Joined() as joined:
+                self._join(room, joined)
+            case Renamed() as renamed:
+                room.roster[renamed.sid] = renamed.nickname
+                self._tell(room, renamed.packet)
+            case Left() as left:
+                self._leave(room, left)
+            case Closed():
+                self._close(room)
+            case Ask() as ask:
+                skip = ask.skip
+                self._notices.ask([s for s in room.sockets.values() if s.sid not in skip], ask)
+
+    def _apply_to_socket(self, socket: LocalSocket, entry: Entry) -> None:
+        match entry.payload:
+            case Direct() as direct:
+                self._fanout.write((socket,), direct.packet)
+            case Disconnect():
+                self._notices.disconnect_local(socket)
+            case Ask() as ask:
+                self._notices.ask((socket,), ask)
+
+    def _recipients(self, room: LocalRoom, event: Event) -> Collection[LocalSocket]:
+        members = room.sockets
+        if event.to:
+            return [members[sid] for sid in dict.fromkeys(event.to) if sid in members]
+        if not event.skip and not event.rooms:
+            return members.values()
+        earlier = self._earlier(room, event.rooms)
+        return [
+            socket
+            for sid, socket in members.items()
+            if sid not in event.skip and not any(sid in other.sockets for other in earlier)
+        ]
+
+    def _earlier(self, room: LocalRoom, names: tuple[str, ...]) -> list[LocalRoom]:
+        """The rooms through which a member of several already had the event."""
+        if not names:
+            return []
+        before = names[: names.index(room.room.name)] if room.room.name in names else ()
+        ids = (RoomId(room.room.namespace, name) for name in before)
+        return [self._locals.rooms[room_id] for room_id in ids if room_id in self._locals.rooms]
+
+    def _join(self, room: LocalRoom, joined: Joined) -> None:
+        room.roster[joined.sid] = joined.nickname
+        socket = self._locals.socket(joined.sid, room.room.namespace)
+        if socket is not None and socket.rooms.get(room.room) is room:
+            room.sockets[socket.sid] = socket
+            if joined.own:
+                self._fanout.write((socket,), Packet(joined.own))
+        self._tell(room, joined.packet)
+
+    def _leave(self, room: LocalRoom, left: Left) -> None:
+        room.roster.pop(left.sid, None)
+        socket = room.sockets.pop(left.sid, None)
+        if socket is not None and socket.rooms.pop(room.room, None) is not None:
+            self.release(room)
+        self._tell(room, left.packet)
+
+    def _close(self, room: LocalRoom) -> None:
+        room.roster.clear()
+        members, room.sockets = room.sockets, {}
+        for socket in members.values():
+            if socket.rooms.pop(room.room, None) is not None:
+                self.release(room)
+        self._changed(room)
+
+    def _tell(self, room: LocalRoom, packet: Packet | None) -> None:
+        if packet is not None:
+            self._fanout.write(room.sockets.values(), packet)
+        self._changed(room)
+
+    def _changed(self, room: LocalRoom) -> None:
+        for listener in self.roster_changed:
+            listener(room)

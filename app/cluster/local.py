@@ -1,0 +1,131 @@
+"""The sockets this node holds and the rooms they are in.
+
+A `LocalRoom` exists here only while somebody of this node is in it or enters it; rosters of the whole cluster
+are in Redis, and `LocalRoom.roster` is this node's replica of one. Who changes what: `cluster.relay` opens
+rooms and moves their positions, `cluster.delivery` their members.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+from ..wire import Packet, RoomId
+
+
+class Cursor:
+    """How far this node has delivered one log.
+
+    `position`: clock of the newest entry delivered, None before the first tail read. `behind`: entries may
+    have been missed, so nothing is delivered until the tail has been read.
+    """
+
+    __slots__ = ("behind", "position")
+
+    def __init__(self, position: int | None, *, behind: bool) -> None:
+        self.position = position
+        self.behind = behind
+
+
+class LocalSocket(Cursor):
+    """A Socket.IO socket of this node; as a cursor, the log of what is sent to it alone."""
+
+    __slots__ = ("data", "eio_sid", "farewells", "generation", "held", "leaving", "namespace", "rooms", "sid")
+
+    def __init__(self, sid: str, eio_sid: str, namespace: str) -> None:
+        super().__init__(0, behind=False)
+        self.sid = sid
+        self.eio_sid = eio_sid
+        self.namespace = namespace
+        self.generation = 1
+        self.rooms: dict[RoomId, LocalRoom] = {}
+        self.farewells: dict[RoomId, Packet] = {}  # what a room hears when this socket's connection ends
+        self.held: list[Packet] | None = []  # what came before the client was told that it is connected
+        self.leaving = False  # its disconnect handler runs
+        self.data: Any = None  # the app's own view of this socket, never shared
+
+    def __str__(self) -> str:
+        return f"socket {self.sid}"
+
+
+class LocalRoom(Cursor):
+    """A room with members, or members to be, on this node."""
+
+    __slots__ = ("__weakref__", "closed", "holders", "ready", "room", "roster", "sockets", "waiters")
+
+    def __init__(self, room: RoomId) -> None:
+        super().__init__(None, behind=True)
+        self.room = room
+        self.holders = 0  # members here, and those about to enter or on their way out
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.sockets: dict[str, LocalSocket] = {}  # sid -> socket, this node's members
+        self.roster: dict[str, str] = {}  # sid -> nickname or "", all nodes' members, in order of entering
+        self.waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self.closed = False
+
+    def __str__(self) -> str:
+        return f"room {self.room.name!r} of {self.room.namespace}"
+
+    async def reached(self, clock: int) -> None:
+        """Waits until this node has delivered the room's log up to `clock`, or has no member there left."""
+        if not self.closed and (self.position is None or self.position < clock):
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self.waiters.append((clock, future))
+            await future
+
+    def moved(self) -> None:
+        """Wakes those who waited for the position that was reached."""
+        if not self.waiters or self.position is None:
+            return
+        still: list[tuple[int, asyncio.Future[None]]] = []
+        for clock, future in self.waiters:
+            if clock > self.position:
+                still.append((clock, future))
+            elif not future.done():
+                future.set_result(None)
+        self.waiters = still
+
+    def close(self) -> None:
+        """The last one here is gone; nobody waits for anything any more."""
+        self.closed = True
+        for _, future in self.waiters:
+            if not future.done():
+                future.set_result(None)
+        self.waiters = []
+
+
+class Locals:
+    """This node's sockets and rooms, by name."""
+
+    def __init__(self) -> None:
+        self.sockets: dict[str, LocalSocket] = {}  # sid -> socket
+        self.by_eio_sid: dict[str, dict[str, LocalSocket]] = {}  # eio_sid -> namespace -> socket
+        self.rooms: dict[RoomId, LocalRoom] = {}
+
+    def add(self, socket: LocalSocket) -> None:
+        """Takes a socket in."""
+        self.sockets[socket.sid] = socket
+        self.by_eio_sid.setdefault(socket.eio_sid, {})[socket.namespace] = socket
+
+    def remove(self, socket: LocalSocket) -> None:
+        """Lets a socket go; it is a member of nothing here from now on."""
+        self.sockets.pop(socket.sid, None)
+        for room in socket.rooms.values():
+            room.sockets.pop(socket.sid, None)
+        namespaces = self.by_eio_sid.get(socket.eio_sid, {})
+        if namespaces.get(socket.namespace) is socket:
+            del namespaces[socket.namespace]
+            if not namespaces:
+                del self.by_eio_sid[socket.eio_sid]
+
+    def of_connection(self, eio_sid: str, namespace: str) -> LocalSocket | None:
+        """The socket that a connection has in a namespace."""
+        return self.by_eio_sid.get(eio_sid, {}).get(namespace)
+
+    def in_namespace(self, namespace: str) -> Iterator[LocalSocket]:
+        """This node's sockets in a namespace."""
+        return (socket for socket in self.sockets.values() if socket.namespace == namespace)
+
+    def socket(self, sid: str, namespace: str) -> LocalSocket | None:
+        """The socket with this sid, if it is here and in this namespace."""
+        socket = self.sockets.get(sid)
+        return socket if socket is not None and socket.namespace == namespace else None

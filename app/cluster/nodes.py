@@ -1,0 +1,167 @@
+"""The nodes of the cluster: this one's heartbeat, and which of the others are alive.
+
+A node is dead when its heartbeat counter has not moved for one lease of *this* node's monotonic clock during
+which this node's own heartbeats were answered: so a Redis that stalls kills nobody. With every heartbeat goes
+a canary to the node's own inbox; it comes back through `cluster.relay`.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from ..errors import StoreUnavailable
+from ..metrics import Metrics
+from ..node import Node
+from ..store.keys import Keys
+from ..store.redis import CONNECTION_ERRORS, Store
+from ..wire import Canary, encode_body, from_json, to_json
+
+logger = logging.getLogger(__name__)
+
+BEAT_S = 1.0
+# A node that has not beaten for this many leases is taken out of the registry for good.
+FORGET_LEASES = 12
+
+
+@dataclass(slots=True)
+class NodeRecord:
+    """What the registry says of a node, and when this node last saw its counter move."""
+
+    node_id: str
+    beat: int
+    url: str
+    started_at: str
+    connections: int
+    draining: bool
+    answered_beats: int = 0  # own heartbeats answered since its counter moved
+
+    def alive(self, lease_s: float) -> bool:
+        """Whether the counter moved within the lease."""
+        return self.answered_beats * BEAT_S < lease_s
+
+
+class Nodes:
+    """The registry as this node sees it. `connections` tells how many this node has."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        node: Node,
+        metrics: Metrics,
+        *,
+        lease_s: float,
+        connections: Callable[[], int],
+        on_data_loss: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._node = node
+        self._metrics = metrics
+        self._lease_s = lease_s
+        self._connections = connections
+        self._on_data_loss = on_data_loss
+        self._beat = 0
+        self._seen: dict[str, NodeRecord] = {}  # node id -> record
+        self.answered_s = float("-inf")  # monotonic time of the last answered heartbeat
+        self.draining = False
+
+    async def run(self) -> None:
+        """Beats for ever, once every `BEAT_S`."""
+        while True:
+            started_s = time.monotonic()
+            try:
+                await self.beat()
+            except (StoreUnavailable, RedisError, *CONNECTION_ERRORS) as error:
+                logger.warning("heartbeat unanswered: %s", error)
+            await asyncio.sleep(max(0.0, BEAT_S - (time.monotonic() - started_s)))
+
+    async def beat(self) -> None:
+        """One heartbeat and one look at the others'. Raises RedisError or a connection error."""
+        node_id = self._node.node_id
+        canary = b"0 - " + encode_body(Canary(self._beat + 1))
+        pipeline = self._store.client.pipeline(transaction=False)
+        pipeline.hget(self._keys.nodes, node_id)
+        pipeline.hset(self._keys.nodes, node_id, self._own_record(self._beat + 1))
+        pipeline.hgetall(self._keys.nodes)
+        pipeline.publish(self._keys.inbox(node_id), canary)
+        former, _, records, _ = await pipeline.execute()
+        self._beat += 1
+        self.answered_s = time.monotonic()
+        self._look(records)
+        await self._forget_dead()
+        if self._beat > 1 and (former is None or from_json(former)["beat"] < self._beat - 1):
+            await self._lost()
+
+    async def leave(self) -> None:
+        """Takes this node out of the registry. Raises StoreUnavailable."""
+        await self._store.answer(self._store.client.hdel(self._keys.nodes, self._node.node_id))
+
+    def all(self) -> list[NodeRecord]:
+        """Every node in the registry, dead ones among them until they are forgotten."""
+        return sorted(self._seen.values(), key=lambda record: (record.started_at, record.node_id))
+
+    def is_alive(self, record: NodeRecord) -> bool:
+        """Whether a node has beaten within its lease."""
+        return record.alive(self._lease_s)
+
+    async def find(self, node_id: str) -> NodeRecord | None:
+        """A living node by its id; asks Redis for one that is new. None where there is none."""
+        record = self._seen.get(node_id)
+        if record is None:
+            try:
+                found = await self._store.answer(self._store.client.hget(self._keys.nodes, node_id))
+            except StoreUnavailable:
+                return None
+            if found is None:
+                return None
+            record = self._seen[node_id] = _record(node_id, from_json(found))
+        return record if self.is_alive(record) else None
+
+    def _own_record(self, beat: int) -> str:
+        return to_json(
+            {
+                "beat": beat,
+                "url": self._node.url,
+                "started_at": self._node.started_at,
+                "connections": self._connections(),
+                "draining": self.draining,
+            }
+        )
+
+    def _look(self, records: dict[bytes, bytes]) -> None:
+        seen = {}
+        for key, value in records.items():
+            record = _record(key.decode(), from_json(value))
+            former = self._seen.get(record.node_id)
+            if former is not None and former.beat == record.beat:
+                record.answered_beats = former.answered_beats + 1
+            seen[record.node_id] = record
+        self._seen = seen
+
+    async def _forget_dead(self) -> None:
+        for record in list(self._seen.values()):
+            if not record.alive(self._lease_s * FORGET_LEASES):
+                logger.warning("node %s has not been heard of for long; it is forgotten", record.node_id)
+                await self._store.answer(self._store.client.hdel(self._keys.nodes, record.node_id))
+
+    async def _lost(self) -> None:
+        self._metrics.data_losses += 1
+        logger.error("Redis lost data: this node's last heartbeat is not there; checking all rooms and sockets")
+        await self._on_data_loss()
+
+
+def _record(node_id: str, fields: dict[str, Any]) -> NodeRecord:
+    return NodeRecord(
+        node_id,
+        fields["beat"],
+        fields["url"],
+        fields["started_at"],
+        fields["connections"],
+        fields["draining"],
+    )

@@ -1,0 +1,229 @@
+"""Who is in a room: entering, renaming, leaving, and asking.
+
+Rosters are changed only by scripts, which write the members, the nicknames, the index of rooms, the socket's
+hash and the log entry together. Replicas of them follow the log (`cluster.delivery`).
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..errors import NicknameTaken, Refused
+from ..node import Node, looks_like_sid
+from ..store.keys import Keys, room_of_field
+from ..store.redis import Store
+from ..store.scripts import script
+from ..wire import Closed, Joined, Left, Packet, Renamed, RoomId, encode_body, to_json
+from .local import LocalRoom, LocalSocket
+from .relay import Relay
+from .roomlog import clock_of
+from .writer import Writer
+
+# Fields of a socket's hash that hold bound data begin with this.
+DATA = "d:"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member of a room, as Redis has it. `entered`: the clock at which it became one."""
+
+    sid: str
+    nickname: str
+    node_id: str
+    generation: int
+    entered: int
+
+
+class Roster:
+    """The rosters of all rooms. `window_s`: how long a log outlives its room's last member."""
+
+    def __init__(
+        self,
+        store: Store,
+        writer: Writer,
+        keys: Keys,
+        node: Node,
+        relay: Relay,
+        *,
+        log_max_entries: int,
+        window_s: int,
+    ) -> None:
+        self._store = store
+        self._writer = writer
+        self._keys = keys
+        self._node = node
+        self._relay = relay
+        self._limit = log_max_entries
+        self._window_s = window_s
+
+    # --- changing ------------------------------------------------------------------------------------------
+
+    async def enter(
+        self,
+        socket: LocalSocket,
+        room_id: RoomId,
+        nickname: str = "",
+        *,
+        packet: Packet | None = None,
+        own: str = "",
+        farewell: Packet | None = None,
+        data: Mapping[str, object] | None = None,
+    ) -> LocalRoom:
+        """Makes a socket of this node a member; it is one already when this returns.
+
+        `packet` goes to the room, the new member included, `own` (a packet's text) to the new member before
+        it, and `data` is bound to the socket, all with the change itself. `farewell` goes to those who stay
+        when the socket's connection ends. Raises NicknameTaken, Refused where
+        the room has the name of a socket, Stale, StoreError.
+        """
+        if room_id in socket.rooms:
+            return socket.rooms[room_id]
+        room = await self._relay.open(room_id)
+        socket.rooms[room_id] = room  # before the entry comes back, which may be before the reply does
+        try:
+            clock = await self._submit_enter(socket, room_id, nickname, packet, own, data or {})
+        except BaseException:
+            if socket.rooms.pop(room_id, None) is room:
+                self._relay.release(room)
+            raise
+        if farewell is not None:
+            socket.farewells[room_id] = farewell
+        await room.reached(clock)
+        return room
+
+    def _submit_enter(
+        self,
+        socket: LocalSocket,
+        room_id: RoomId,
+        nickname: str,
+        packet: Packet | None,
+        own: str,
+        data: Mapping[str, object],
+    ) -> "asyncio.Future[int]":
+        keys = self._keys.room(room_id)
+        name = room_id.name or ""
+        same_name = self._keys.socket(name) if looks_like_sid(name) else f"{keys.members}:none"
+
+        def settle(reply: bytes) -> int:
+            if reply == b"taken":
+                raise NicknameTaken(f"{nickname!r} is taken in this room")
+            if reply == b"reserved":
+                raise Refused("a room cannot have the name of a socket", code="reserved_name")
+            return clock_of(reply.replace(b"already", b"ok"))
+
+        return self._writer.submit(
+            script("member_enter"),
+            (
+                *(keys.log, keys.last, keys.members, keys.roster, self._keys.rooms),
+                *(self._keys.socket(socket.sid), same_name),
+            ),
+            (
+                *(keys.channel, self._limit, socket.generation, socket.sid, nickname, self._node.node_id),
+                *(keys.field, encode_body(Joined(socket.sid, nickname, self._node.node_id, packet, own))),
+                *_fields(data),
+            ),
+            settle,
+        )
+
+    def rename(
+        self,
+        socket: LocalSocket,
+        room_id: RoomId,
+        nickname: str,
+        *,
+        packet: Packet | None = None,
+        data: Mapping[str, object] | None = None,
+    ) -> "asyncio.Future[int]":
+        """Gives a member another nickname. The clock is 0 where it had that one.
+
+        Fails with NicknameTaken, NotConnected where the socket is no member, Stale, StoreError.
+        """
+        keys = self._keys.room(room_id)
+
+        def settle(reply: bytes) -> int:
+            if reply == b"taken":
+                raise NicknameTaken(f"{nickname!r} is taken in this room")
+            return clock_of(b"ok 0" if reply == b"same" else reply)
+
+        return self._writer.submit(
+            script("member_rename"),
+            (keys.log, keys.last, keys.members, keys.roster, self._keys.socket(socket.sid)),
+            (
+                *(keys.channel, self._limit, socket.generation, socket.sid, nickname),
+                encode_body(Renamed(socket.sid, nickname, packet)),
+                *_fields(data or {}),
+            ),
+            settle,
+        )
+
+    def leave(
+        self,
+        sid: str,
+        room_id: RoomId,
+        *,
+        generation: int | None = None,
+        packet: Packet | None = None,
+        forget: Sequence[str] = (),
+    ) -> "asyncio.Future[int]":
+        """Ends a membership, on whichever node. The clock is 0 where there was none.
+
+        `packet` goes to those who stay; `forget`: bound data that goes with it. Fails with Stale, StoreError.
+        """
+        keys = self._keys.room(room_id)
+        return self._writer.submit(
+            script("member_leave"),
+            (keys.log, keys.last, keys.members, keys.roster, self._keys.rooms, self._keys.socket(sid)),
+            (
+                *(keys.channel, self._limit, "" if generation is None else generation, sid, keys.field),
+                self._window_s,
+                encode_body(Left(sid, packet)),
+                *(DATA + key for key in forget),
+            ),
+            lambda reply: 0 if reply == b"absent" else clock_of(reply),
+        )
+
+    async def close(self, room_id: RoomId) -> int:
+        """Ends all memberships of a room; returns the clock, 0 where there were none. Raises StoreError."""
+        keys = self._keys.room(room_id)
+        while True:  # again where the members changed between reading and closing
+            sids = [member.sid for member in await self.members(room_id)]
+            reply = await self._writer.submit(
+                script("room_close"),
+                (
+                    *(keys.log, keys.last, keys.members, keys.roster, self._keys.rooms),
+                    *(self._keys.socket(sid) for sid in sids),
+                ),
+                (keys.channel, self._limit, keys.field, self._window_s, encode_body(Closed()), *sids),
+            )
+            if reply != b"changed":
+                return 0 if reply == b"absent" else clock_of(reply)
+
+    # --- asking --------------------------------------------------------------------------------------------
+
+    async def members(self, room_id: RoomId) -> list[Member]:
+        """The members of a room in the whole cluster, in order of entering. Raises StoreUnavailable."""
+        found = await self._store.answer(self._store.client.hgetall(self._keys.room(room_id).members))
+        return sorted((_member(sid, value) for sid, value in found.items()), key=lambda member: member.entered)
+
+    async def count(self, room_id: RoomId) -> int:
+        """How many members a room has in the whole cluster. Raises StoreUnavailable."""
+        return int(await self._store.answer(self._store.client.hlen(self._keys.room(room_id).members)))
+
+    async def rooms(self, namespace: str | None = None) -> dict[RoomId, int]:
+        """The rooms that have members, largest first -> how many. Raises StoreUnavailable."""
+        found = await self._store.answer(self._store.client.zrevrange(self._keys.rooms, 0, -1, withscores=True))
+        rooms = {room_of_field(field.decode()): int(count) for field, count in found}
+        return {room: count for room, count in rooms.items() if namespace in (None, room.namespace)}
+
+    async def next_guest(self, kind: str) -> int:
+        """The next number for a guest of this kind, counted across the cluster. Raises StoreUnavailable."""
+        return int(await self._store.answer(self._store.client.hincrby(self._keys.guests, kind, 1)))
+
+
+def _fields(data: Mapping[str, object]) -> list[str]:
+    return [text for key, value in data.items() for text in (DATA + key, to_json(value))]
+
+
+def _member(sid: bytes, value: bytes) -> Member:
+    entered, generation, node_id, nickname = value.decode().split(" ", 3)
+    return Member(sid.decode(), nickname, node_id, int(generation), int(entered))

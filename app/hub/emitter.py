@@ -1,0 +1,71 @@
+"""Emits from a process that serves no clients: a cron job, a web app, the command line.
+
+async with Emitter(settings) as emitter:
+    await emitter.emit("broadcast_msg", {"msg": "hello"}, room="lounge")
+"""
+
+import asyncio
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from ..cluster.roomlog import RoomLog
+from ..cluster.supervision import keep_running
+from ..cluster.writer import HighestClock, Writer
+from ..metrics import Metrics
+from ..node import new_node_id
+from ..settings import Settings
+from ..store.keys import Keys
+from ..store.redis import Store
+from ..wire import event_packet
+from .emission import Emission
+
+
+class Emitter:
+    """A writing-only connection to the cluster; use it as an async context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        writer_id = new_node_id()
+        keys = Keys(settings.key_prefix)
+        self._metrics = Metrics()
+        self._store = Store(settings.redis_url, settings.redis_timeout_s, f"clusterkit-emitter-{writer_id}")
+        self._writer = Writer(
+            self._store,
+            keys.writer(writer_id),
+            keys.clock,
+            HighestClock(),
+            self._metrics,
+            append_timeout_s=settings.append_timeout_s,
+            queue_max=settings.append_queue_max,
+        )
+        log = RoomLog(self._writer, keys, log_max_entries=settings.log_max_entries)
+        self._emission = Emission(log)
+        self._loop: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.create_task(keep_running("emitter", self._writer.run, self._metrics))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+        await self._store.aclose()
+
+    async def emit(
+        self,
+        event: str,
+        *args: Any,
+        room: str | Sequence[str] | None = None,
+        to: str | Sequence[str] | None = None,
+        namespace: str = "/",
+        skip_sid: str | Sequence[str] = (),
+    ) -> None:
+        """Emits to a sid, a room, several of them, or everybody; the arguments are anything JSON holds.
+
+        The event is in the log when this returns. Raises StoreUnavailable, OutcomeUnknown, TypeError.
+        """
+        skip = [skip_sid] if isinstance(skip_sid, str) else list(skip_sid)
+        await self._emission.emit(namespace, to or room, event_packet(namespace, event, *args), skip)

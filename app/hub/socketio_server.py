@@ -1,0 +1,220 @@
+"""python-socketio's AsyncServer, in order and unimpressed by bad packets.
+
+Packets of one connection are handled in the order they came (`hub.turns`); a packet that breaks the protocol
+ends its connection, as the Node.js server does, without a traceback; a handler may return a future as its
+acknowledgement.
+
+It touches python-socketio's private `_handle_eio_message`, `_handle_eio_disconnect`, `_handle_connect`,
+`_handle_disconnect`, `_handle_ack`, `_trigger_event`, `_send_packet`, `_binary_packet` and
+`_engineio_server_class`; `tests/hub/test_socketio_internals.py` fails when they move.
+"""
+
+import asyncio
+import logging
+from functools import partial
+from typing import Any
+
+from socketio import AsyncServer, packet
+
+from .. import wire
+from ..errors import ClusterKitError, StoreError
+from ..transport.engineio_server import EngineServer
+from .manager import ClusterManager
+from .turns import Turns
+
+logger = logging.getLogger(__name__)
+
+# Events that only the library itself may raise (socket.io-parser refuses them, too).
+RESERVED_EVENTS = frozenset({"connect", "connect_error", "disconnect", "disconnecting"})
+# A binary event announces its attachments; so many may be announced, and together be as long as one message.
+ATTACHMENTS_MAX = 64
+
+
+class BadPacket(ClusterKitError):
+    """What came is no Socket.IO v5 packet."""
+
+
+class OrjsonModule:
+    """What python-socketio asks of a JSON module."""
+
+    @staticmethod
+    def dumps(value: Any, **_: Any) -> str:
+        """Compact JSON."""
+        return wire.to_json(value)
+
+    @staticmethod
+    def loads(text: str | bytes, **_: Any) -> Any:
+        """The value of a JSON text. Raises ValueError."""
+        return wire.from_json(text)
+
+
+class ClusterServer(AsyncServer):  # type: ignore[misc]
+    """A Socket.IO server of one node. `options` are AsyncServer's."""
+
+    def __init__(self, manager: ClusterManager, **options: Any) -> None:
+        settings = manager.settings
+        super().__init__(
+            client_manager=manager,
+            node=manager.node,
+            async_mode="asgi",
+            json=OrjsonModule,
+            ping_interval=settings.ping_interval_s,
+            ping_timeout=settings.ping_timeout_s,
+            max_http_buffer_size=settings.max_message_bytes,
+            **options,
+        )
+        self._metrics = manager.cluster.metrics
+        self._turns = Turns(settings.event_queue_max)
+
+    def _engineio_server_class(self) -> type[EngineServer]:
+        return EngineServer
+
+    async def close_all(self) -> None:
+        """Ends every connection of this node; stock clients come back, to another one."""
+        await asyncio.gather(*(socket.close(wait=False) for socket in list(self.eio.sockets.values())))
+
+    # --- packets in ----------------------------------------------------------------------------------------
+
+    async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+        try:
+            pkt = self._assemble(eio_sid, data)
+        except BadPacket as error:
+            self._metrics.bad_packets += 1
+            logger.info("closing connection %s: %s", eio_sid, error)
+            await self._close(eio_sid)
+            return
+        if pkt is None:  # its attachments are still to come
+            return
+        if pkt.packet_type in (packet.ACK, packet.BINARY_ACK):  # a handler may be waiting for it
+            await self._handle_ack(eio_sid, pkt.namespace, pkt.id, pkt.data)
+        else:
+            await self._turns.take(eio_sid, partial(self._dispatch, eio_sid, pkt))
+
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        self._binary_packet.pop(eio_sid, None)
+        await self._turns.take_last(eio_sid, partial(super()._handle_eio_disconnect, eio_sid, reason))
+
+    def _assemble(self, eio_sid: str, data: Any) -> packet.Packet | None:
+        """The packet that `data` is or completes. Raises BadPacket."""
+        try:
+            waiting = self._binary_packet.get(eio_sid)
+            if waiting is not None:
+                return self._attach(eio_sid, waiting, data)
+            if not isinstance(data, str):
+                raise BadPacket("a binary message that no packet announced")
+            pkt = self.packet_class(encoded_packet=data)
+            _check(pkt)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            raise BadPacket(f"not a Socket.IO packet: {error}") from None
+        if pkt.attachment_count == 0:
+            return pkt
+        if self.manager.sid_from_eio_sid(eio_sid, pkt.namespace or "/") is None:
+            raise BadPacket("a binary packet before connecting to its namespace")
+        self._binary_packet[eio_sid] = pkt
+        return None
+
+    def _attach(self, eio_sid: str, waiting: packet.Packet, data: Any) -> packet.Packet | None:
+        if not isinstance(data, bytes):
+            raise BadPacket("a text message where a binary attachment was announced")
+        if sum(map(len, waiting.attachments)) + len(data) > self.eio.max_http_buffer_size:
+            raise BadPacket("attachments that are together too long")
+        if not waiting.add_attachment(data):
+            return None
+        del self._binary_packet[eio_sid]
+        return waiting
+
+    # --- one packet's turn ---------------------------------------------------------------------------------
+
+    async def _dispatch(self, eio_sid: str, pkt: packet.Packet) -> "asyncio.Future[None] | None":
+        if pkt.packet_type == packet.CONNECT:
+            await self._handle_connect(eio_sid, pkt.namespace, pkt.data)
+        elif pkt.packet_type == packet.DISCONNECT:
+            await self._handle_disconnect(eio_sid, pkt.namespace, self.reason.CLIENT_DISCONNECT)
+        else:
+            return await self._handle_ordered_event(eio_sid, pkt)
+        return None
+
+    async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
+        """As python-socketio's; where Redis is away the connection ends, so that the client tries again.
+
+        (A stock client does not come back after CONNECT_ERROR.)
+        """
+        try:
+            await super()._handle_connect(eio_sid, namespace, data)
+        except StoreError as error:
+            logger.warning("closing connection %s, it cannot be served: %s", eio_sid, error)
+            await self._abandon(eio_sid, namespace)
+        except Exception:  # the app's connect handler
+            self._metrics.handler_errors += 1
+            logger.exception("the connect handler of %s failed", namespace or "/")
+            await self._abandon(eio_sid, namespace)
+
+    async def _abandon(self, eio_sid: str, namespace: str | None) -> None:
+        """Undoes a connect that failed half-way."""
+        namespace = namespace or "/"
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
+        if sid is not None and not self.manager.is_connected(sid, namespace):
+            await self.manager.disconnect(sid, namespace, ignore_queue=True)
+        await self._close(eio_sid)
+
+    async def _handle_ordered_event(self, eio_sid: str, pkt: packet.Packet) -> "asyncio.Future[None] | None":
+        namespace = pkt.namespace or "/"
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
+        if sid is None or not self.manager.is_connected(sid, namespace):
+            return None
+        try:
+            result = await self._trigger_event(pkt.data[0], namespace, sid, *pkt.data[1:])
+        except Exception:  # the app's handler; the client gets no acknowledgement
+            self._metrics.handler_errors += 1
+            logger.exception("the handler of %r in %s failed", pkt.data[0], namespace)
+            return None
+        if asyncio.isfuture(result):
+            return asyncio.ensure_future(self._acknowledge_later(eio_sid, pkt, result))
+        await self._acknowledge(eio_sid, pkt, result)
+        return None
+
+    async def _acknowledge_later(self, eio_sid: str, pkt: packet.Packet, result: "asyncio.Future[Any]") -> None:
+        try:
+            await self._acknowledge(eio_sid, pkt, await result)
+        except StoreError as error:  # not acknowledged: what a retry can mend must not look like an answer
+            logger.warning("%r was not acknowledged: %s", pkt.data[0], error)
+        except Exception:  # the app's
+            self._metrics.handler_errors += 1
+            logger.exception("what the handler of %r returned failed", pkt.data[0])
+
+    async def _acknowledge(self, eio_sid: str, pkt: packet.Packet, result: Any) -> None:
+        if pkt.id is None or result is self.not_handled:
+            return
+        data = [] if result is None else list(result) if isinstance(result, tuple) else [result]
+        await self._send_packet(
+            eio_sid, self.packet_class(packet.ACK, namespace=pkt.namespace, id=pkt.id, data=data)
+        )
+
+    async def _close(self, eio_sid: str) -> None:
+        connection = self.eio.sockets.get(eio_sid)
+        if connection is not None:
+            await connection.close(wait=False, reason=self.reason.TRANSPORT_ERROR)
+
+
+def _check(pkt: packet.Packet) -> None:
+    """Whether a packet is one that a client may send. Raises BadPacket."""
+    if pkt.attachment_count > ATTACHMENTS_MAX:
+        raise BadPacket(f"{pkt.attachment_count} attachments, {ATTACHMENTS_MAX} are allowed")
+    match pkt.packet_type:
+        case packet.CONNECT:
+            good = pkt.data is None or isinstance(pkt.data, dict)
+        case packet.DISCONNECT:
+            good = pkt.data is None
+        case packet.EVENT | packet.BINARY_EVENT:
+            good = (
+                isinstance(pkt.data, list)
+                and len(pkt.data) > 0
+                and isinstance(pkt.data[0], str)
+                and pkt.data[0] not in RESERVED_EVENTS
+            )
+        case packet.ACK | packet.BINARY_ACK:
+            good = isinstance(pkt.data, list) and pkt.id is not None
+        case _:
+            good = False
+    if not good:
+        raise BadPacket(f"a packet of type {pkt.packet_type} with the wrong content")

@@ -1,0 +1,110 @@
+"""The ASGI application: everything wired together.
+
+`app.main:app` is made from the environment on first use; `create_app(settings)` makes one from given settings.
+"""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+from socketio import ASGIApp
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.types import Receive, Scope, Send
+
+from .chat.echo import Echo
+from .chat.lobby import LOBBY, Lobby
+from .chat.rooms import RoomChat
+from .chat.texts import TEXTS
+from .chat.userlist import UserLists
+from .hub.manager import ClusterManager
+from .hub.socketio_server import ClusterServer
+from .node import Node
+from .settings import Settings, load_settings
+from .transport.forwarding import Forwarder
+from .web import pages
+from .web.api import Api
+from .web.security import SecurityHeaders, origin_check
+
+logger = logging.getLogger(__name__)
+
+ENGINE_PATHS = ("/socket.io", "/socket.io/")
+
+
+class Application:
+    """One node as an ASGI application."""
+
+    def __init__(self, settings: Settings) -> None:
+        url = settings.private_url or f"http://{settings.host}:{settings.port}"
+        self.manager = ClusterManager(settings, Node(url=url))
+        self.server = ClusterServer(
+            self.manager, cors_allowed_origins=origin_check(settings.allowed_origins), namespaces=["/"]
+        )
+        self._add_chat(settings)
+        self.forwarder = Forwarder(
+            ASGIApp(self.server, socketio_path="socket.io"),
+            self.manager.node,
+            self._find_node,
+            self.manager.cluster.metrics,
+            poll_s=settings.ping_interval_s + settings.ping_timeout_s,
+            message_bytes=settings.max_message_bytes,
+        )
+        self.web = Starlette(
+            routes=[*Api(self.manager.cluster, settings.admin_token).routes(), *pages.routes()],
+            middleware=[Middleware(SecurityHeaders)],
+            exception_handlers={HTTPException: pages.not_found},
+            lifespan=self._lifespan,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Engine.IO to the forwarder, everything else to the web."""
+        if scope["type"] != "lifespan" and scope["path"] in ENGINE_PATHS:
+            await self.forwarder(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await self.web(scope, receive, send)
+
+    async def drain(self) -> None:
+        """Takes no new clients and ends all connections; the clients come back to another node."""
+        self.manager.cluster.nodes.draining = True
+        await self.server.close_all()
+
+    def _add_chat(self, settings: Settings) -> None:
+        texts = TEXTS[settings.locale]
+        for namespace in (RoomChat(self.manager, texts), Lobby(self.manager, texts), Echo(self.manager)):
+            self.server.register_namespace(namespace)
+        lists = UserLists(self.manager.fanout, {"/", LOBBY.namespace}, settings.userlist_max)
+        self.manager.cluster.delivery.roster_changed.append(lists.changed)
+
+    async def _find_node(self, node_id: str) -> str | None:
+        record = await self.manager.cluster.nodes.find(node_id)
+        return record.url if record is not None else None
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, web: Starlette) -> AsyncIterator[None]:
+        await self.manager.start()
+        try:
+            yield
+        finally:
+            await self.drain()
+            await self.server.shutdown()
+            await self.forwarder.aclose()
+            await self.manager.stop()
+
+
+def create_app(settings: Settings | None = None) -> Application:
+    """The application of one node; `settings` from the environment where none are given.
+
+    Raises SettingsError.
+    """
+    return Application(settings or load_settings())
+
+
+def __getattr__(name: str) -> Application:
+    # `uvicorn app.main:app` and gunicorn look for `app`; importing this module must not need an environment.
+    if name == "app":
+        globals()["app"] = application = create_app()
+        return application
+    raise AttributeError(name)

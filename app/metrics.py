@@ -1,0 +1,30 @@
+"""Counts of what happened in this node since it started.
+
+Only things that happen are counted here; what *is* (connections, rooms) is read from live state by whoever
+asks, so that it cannot drift.
+"""
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(slots=True)
+class Metrics:
+    """Plain integers; one event loop writes them, so no lock."""
+
+    appends: int = 0
+    append_repeats: int = 0  # pipelines sent again after an error or a time-out
+    deliveries: int = 0  # entries handed to the local members of a room
+    gaps_filled: int = 0
+    gaps_unfillable: int = 0
+    relay_connections: int = 0  # times the listener connected to Redis
+    task_restarts: int = 0
+    stale_sockets: int = 0  # connections closed because their generation was taken or lost
+    bad_packets: int = 0  # connections closed for breaking the protocol
+    handler_errors: int = 0
+    forwards: int = 0
+    forward_failures: int = 0
+    data_losses: int = 0  # times Redis was found to have lost this node's heartbeat
+
+    def as_dict(self) -> dict[str, int]:
+        """Name -> count."""
+        return asdict(self)

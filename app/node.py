@@ -1,0 +1,49 @@
+"""Who this node is, and the ids it hands out.
+
+A node's id is the first `NODE_ID_CHARS` characters of every Engine.IO session id it makes; that is how any
+other node knows where a request belongs. Where nodes are is kept by `cluster.nodes`.
+"""
+
+import re
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+NODE_ID_CHARS = 8
+# 15 random bytes: 120 bits, the size the Node.js server uses for its session ids.
+ID_BYTES = 15
+_EIO_SID = re.compile(r"[0-9a-f]{8}[A-Za-z0-9_-]{20}")
+_SID = re.compile(r"[A-Za-z0-9_-]{20}")
+
+
+def new_node_id() -> str:
+    """A fresh id for each start, so that nothing a former process wrote can be taken for this one's."""
+    return secrets.token_hex(NODE_ID_CHARS // 2)
+
+
+def new_sid() -> str:
+    """An unguessable Socket.IO session id, 20 URL-safe characters."""
+    return secrets.token_urlsafe(ID_BYTES)
+
+
+def looks_like_sid(name: str) -> bool:
+    """Whether `name` has the form of `new_sid()`; a room may have it too, so Redis decides."""
+    return _SID.fullmatch(name) is not None
+
+
+def node_of(eio_sid: str) -> str | None:
+    """The id of the node that made `eio_sid`, or None where it was made by no node of ours."""
+    return eio_sid[:NODE_ID_CHARS] if _EIO_SID.fullmatch(eio_sid) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """This worker process."""
+
+    url: str = ""  # where other nodes reach this one alone, "http://host:port"
+    node_id: str = field(default_factory=new_node_id)
+    started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def new_eio_sid(self) -> str:
+        """An Engine.IO session id that says which node owns it."""
+        return self.node_id + new_sid()

@@ -1,0 +1,81 @@
+-- What every script that writes for a node shares; put before those that say `-- include: _entry.lua`.
+--
+-- KEYS 1 writer (hash), 2 clock (string)
+-- ARGV 1 number of this call, 2 number of the first call in its pipeline, 3 highest clock the node has seen
+--
+-- Calls of one node are applied in order of their numbers, each once: a repeated pipeline finds its replies
+-- stored, and after a call that failed none behind it is applied (the node sends those again).
+
+local WRITER_TTL_S = 86400 -- a day: longer than any pipeline is repeated
+
+-- nil where this call is to be applied; else what to return.
+local function begin()
+  local number = tonumber(ARGV[1])
+  local applied = tonumber(redis.call('HGET', KEYS[1], 'applied') or '0')
+  if number <= applied then
+    return redis.call('HGET', KEYS[1], ARGV[1]) or 'forgotten'
+  end
+  if ARGV[1] == ARGV[2] then
+    redis.call('DEL', KEYS[1])
+  elseif number ~= applied + 1 then
+    return redis.error_reply('OUTOFORDER call ' .. ARGV[1] .. ' came after call ' .. applied)
+  end
+  return nil
+end
+
+-- Stores `reply` under this call's number and returns it.
+local function finish(reply)
+  redis.call('HSET', KEYS[1], 'applied', ARGV[1], ARGV[1], reply)
+  if ARGV[1] == ARGV[2] then
+    redis.call('EXPIRE', KEYS[1], WRITER_TTL_S)
+  end
+  return reply
+end
+
+-- The next clock, in µs, as a string: above the last one and above all that the node has seen, so that it
+-- does not run back after a failover to a copy that lags or to a host whose time does.
+local function tick()
+  local time = redis.call('TIME')
+  local clock = time[1] * 1000000 + time[2]
+  local last = tonumber(redis.call('GET', KEYS[2]) or '0')
+  local seen = tonumber(ARGV[3])
+  if clock <= last then clock = last + 1 end
+  if clock <= seen then clock = seen + 1 end
+  local text = string.format('%.0f', clock)
+  redis.call('SET', KEYS[2], text)
+  return text
+end
+
+-- Numbers, stores and publishes one entry.
+local function append(log, last, channel, limit, clock, body)
+  local prev = redis.call('GET', last) or '0'
+  redis.call('XADD', log, 'MAXLEN', '~', limit, clock .. '-0', 'p', prev, 'b', body)
+  redis.call('SET', last, clock)
+  redis.call('PUBLISH', channel, clock .. ' ' .. prev .. ' ' .. body)
+  return clock
+end
+
+-- Publishes without storing; it has a clock, so that it keeps its place among the entries.
+local function publish(channel, body)
+  local clock = tick()
+  redis.call('PUBLISH', channel, clock .. ' - ' .. body)
+  return clock
+end
+
+-- Whether the acting connection has lost its socket. No generation: nobody acts, nothing to lose.
+local function stale(socket, generation)
+  return generation ~= '' and redis.call('HGET', socket, 'g') ~= generation
+end
+
+-- A room without members keeps its log for `window` seconds, one with members for as long as they stay.
+local function keep_while_members(members, log, last, window)
+  if redis.call('EXISTS', members) == 0 then
+    redis.call('EXPIRE', log, window)
+    redis.call('EXPIRE', last, window)
+  end
+end
+
+local function keep(log, last)
+  redis.call('PERSIST', log)
+  redis.call('PERSIST', last)
+end

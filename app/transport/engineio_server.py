@@ -1,0 +1,68 @@
+"""python-engineio's server with sessions that say which node owns them.
+
+It touches python-engineio's private `_handle_connect`, to make our sockets instead of its own and to announce
+the ping interval in whole milliseconds; `tests/transport/test_engineio_internals.py` fails when it moves.
+"""
+
+from typing import Any
+
+from engineio import AsyncServer, exceptions, packet
+
+from ..node import Node
+from .engineio_socket import EngineSocket
+
+
+class EngineServer(AsyncServer):  # type: ignore[misc]
+    """An Engine.IO server of one node."""
+
+    start_service_task: bool
+
+    def __init__(self, *, node: Node, **options: Any) -> None:
+        super().__init__(**options)
+        self._node = node
+
+    def generate_id(self) -> str:
+        """A session id that begins with the node's id."""
+        return self._node.new_eio_sid()
+
+    async def _handle_connect(
+        self, environ: dict[str, Any], transport: str, jsonp_index: int | None = None
+    ) -> Any:
+        """Opens a session; for a WebSocket, returns when it has ended."""
+        self._start_service_task()
+        sid = self.generate_id()
+        socket = self.sockets[sid] = EngineSocket(self, sid)
+        socket.queue.put_nowait(packet.Packet(packet.OPEN, self._opening(sid, transport)))
+        accepted = await self._trigger_event("connect", sid, environ, run_async=False)
+        if accepted is not None and accepted is not True:
+            del self.sockets[sid]
+            return self._unauthorized(accepted or None)
+        socket.schedule_ping()
+        if transport == "websocket":
+            return await self._serve_websocket(socket, environ)
+        socket.connected = True
+        try:
+            return self._ok(await socket.poll(), jsonp_index=jsonp_index)
+        except exceptions.QueueEmpty:
+            return self._bad_request()
+
+    def _opening(self, sid: str, transport: str) -> dict[str, Any]:
+        """Engine.IO v4, "Handshake"."""
+        return {
+            "sid": sid,
+            "upgrades": self._upgrades(sid, transport),
+            "pingTimeout": round(self.ping_timeout * 1000),
+            "pingInterval": round(self.ping_interval * 1000),
+            "maxPayload": self.max_http_buffer_size,
+        }
+
+    def _start_service_task(self) -> None:
+        if self.start_service_task:
+            self.start_service_task = False
+            self.service_task_handle = self.start_background_task(self._service_task)
+
+    async def _serve_websocket(self, socket: EngineSocket, environ: dict[str, Any]) -> Any:
+        result = await socket.handle_get_request(environ)
+        if socket.closed:
+            self.sockets.pop(socket.sid, None)
+        return result

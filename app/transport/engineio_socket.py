@@ -1,0 +1,132 @@
+"""python-engineio's socket, made strict: bad bytes end a connection quietly, closing really closes.
+
+A message's way, 1 of 5: bytes become an Engine.IO message, which python-socketio dispatches to a handler
+(`chat/rooms.py`, 2 of 5).
+
+It touches python-engineio's private `_websocket_handler` and the attributes `queue`, `connected`,
+`upgrading`, `upgraded`, `closing`, `closed`; `tests/transport/test_engineio_internals.py` fails when these move.
+"""
+
+import asyncio
+from typing import Any
+
+from engineio import exceptions, packet
+from engineio.async_socket import AsyncSocket
+
+# A client that began an upgrade has this long to finish it (the stock client allows itself 10 s).
+UPGRADE_TIMEOUT_S = 10.0
+SEPARATOR = "\x1e"  # Engine.IO v4: between the packets of one long-polling payload
+
+
+class BadMessage(exceptions.EngineIOError):  # type: ignore[misc]
+    """Bytes that are no Engine.IO packet; the server answers 400 and ends the session."""
+
+
+class EngineSocket(AsyncSocket):  # type: ignore[misc]
+    """One Engine.IO session."""
+
+    connected: bool
+    upgrading: bool
+    upgraded: bool
+    closing: bool
+    closed: bool
+
+    async def handle_post_request(self, environ: dict[str, Any]) -> None:
+        """The packets of one POST body, in order, however many (stock python-engineio: at most 16).
+
+        Raises ContentTooLongError and BadMessage.
+        """
+        length = int(environ.get("CONTENT_LENGTH", "0"))
+        if length > self.server.max_http_buffer_size:
+            raise exceptions.ContentTooLongError
+        body: bytes = await environ["wsgi.input"].read(length)
+        try:
+            packets = [_decode(part) for part in body.decode().split(SEPARATOR)]
+        except UnicodeDecodeError:
+            raise BadMessage from None
+        for pkt in packets:
+            await self.receive(pkt)
+
+    async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
+        """Ends the session: a WebSocket is closed, a poll is answered with CLOSE.
+
+        The transport goes first, since the handlers told of it may wait for Redis.
+        """
+        if self.closed or self.closing:
+            return
+        self.closing = True
+        if not self.upgraded:
+            self.queue.put_nowait(packet.Packet(packet.CLOSE))
+        self.queue.put_nowait(None)
+        reason = reason or self.server.reason.SERVER_DISCONNECT
+        await self.server._trigger_event("disconnect", self.sid, reason, run_async=False)
+        self.closed = True
+
+    async def _websocket_handler(self, ws: Any) -> None:
+        """A WebSocket from its opening, or from an upgrade's probe, to its end."""
+        if self.connected and not await self._upgrade(ws):
+            return
+        self.connected = self.upgraded = True
+        writer = asyncio.ensure_future(self._write(ws))
+        reason = self.server.reason.TRANSPORT_CLOSE
+        try:
+            await self._read(ws)
+        except TimeoutError:
+            reason = self.server.reason.PING_TIMEOUT
+        except (BadMessage, exceptions.UnknownPacketError):
+            reason = self.server.reason.TRANSPORT_ERROR
+        except (OSError, exceptions.SocketIsClosedError):
+            pass
+        finally:
+            self.queue.put_nowait(None)
+            await writer
+            await self.close(wait=False, abort=True, reason=reason)
+
+    async def _upgrade(self, ws: Any) -> bool:
+        """Engine.IO v4, "Upgrade": probe, answer, end the poll in flight, wait for the client's word."""
+        try:
+            async with asyncio.timeout(UPGRADE_TIMEOUT_S):
+                if self.upgraded or not _is(await ws.wait(), packet.PING, "probe"):
+                    return False
+                self.upgrading = True  # from here on nothing leaves by long-polling
+                await ws.send(packet.Packet(packet.PONG, data="probe").encode())
+                self.queue.put_nowait(packet.Packet(packet.NOOP))
+                self.upgraded = _is(await ws.wait(), packet.UPGRADE, "")
+        except (OSError, BadMessage):
+            pass
+        finally:
+            self.upgrading = False
+        return bool(self.upgraded)
+
+    async def _read(self, ws: Any) -> None:
+        patience_s = self.server.ping_interval + self.server.ping_timeout
+        while not self.closing:
+            async with asyncio.timeout(patience_s):
+                data = await ws.wait()
+            if len(data) > self.server.max_http_buffer_size:
+                raise BadMessage
+            await self.receive(_decode(data))
+
+    async def _write(self, ws: Any) -> None:
+        try:
+            while packets := await self.poll():
+                for pkt in packets:
+                    await ws.send(pkt.encode())
+        except (OSError, RuntimeError, exceptions.QueueEmpty):
+            pass  # the other side is gone; reading ends as well
+        await ws.close()
+
+
+def _decode(data: str | bytes) -> packet.Packet:
+    """One Engine.IO packet. Raises BadMessage."""
+    if isinstance(data, str) and data[:1] not in "0123456b":
+        raise BadMessage
+    try:
+        return packet.Packet(encoded_packet=data)
+    except ValueError:
+        raise BadMessage from None
+
+
+def _is(data: str | bytes, packet_type: int, text: str) -> bool:
+    pkt = _decode(data)
+    return bool(pkt.packet_type == packet_type and pkt.data == text)

@@ -1,0 +1,245 @@
+"""What travels: Socket.IO packets ready to send, and the entries and notices that nodes exchange.
+
+A message on a channel, and an entry in a stream, is `<clock> <prev> <body>`; a body is one line of tag and
+JSON, then the packet's bytes, which are routed without being parsed. The scripts add clock and prev and
+never look into a body. It holds no I/O and no keys.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+UNSTORED = b"-"  # the `prev` of what is in no log
+_OPTIONS = orjson.OPT_NON_STR_KEYS
+
+
+def to_json(value: Any) -> str:
+    """Compact JSON. Raises TypeError for what JSON cannot hold, lone surrogates among it."""
+    return orjson.dumps(value, option=_OPTIONS).decode()
+
+
+def from_json(text: str | bytes) -> Any:
+    """The value of a JSON text. Raises ValueError where it is none."""
+    return orjson.loads(text)
+
+
+class RoomId(NamedTuple):
+    """A room of a namespace; `name` None is everybody in the namespace."""
+
+    namespace: str
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """A Socket.IO packet as it is sent: its text, then its binary attachments (protocol v5, "Encoding")."""
+
+    text: str
+    attachments: tuple[bytes, ...] = ()
+
+
+def event_packet(namespace: str, event: str, *args: Any) -> Packet:
+    """An EVENT packet without binary arguments and without an acknowledgement id."""
+    prefix = "2" if namespace == "/" else f"2{namespace},"
+    return Packet(prefix + to_json([event, *args]))
+
+
+def with_ack_id(packet: Packet, namespace: str, ack_id: int) -> Packet:
+    """The same event asking for an acknowledgement: the id stands between namespace and payload."""
+    attachments = f"{len(packet.attachments)}-" if packet.attachments else ""
+    prefix = packet.text[0] + attachments + ("" if namespace == "/" else f"{namespace},")
+    return Packet(f"{prefix}{ack_id}{packet.text[len(prefix) :]}", packet.attachments)
+
+
+# --- entries and notices: a tagged union -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event to a room: to all, to the sids in `to`, or to all but `skip`.
+
+    `rooms`: where it went to several rooms, all their names in order; a member of more than one gets it
+    through the first.
+    """
+
+    packet: Packet
+    to: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    rooms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """`sid` became a member. `own` is what only it receives, ahead of `packet`."""
+
+    sid: str
+    nickname: str
+    node_id: str
+    packet: Packet | None = None
+    own: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Renamed:
+    """A member has another nickname."""
+
+    sid: str
+    nickname: str
+    packet: Packet | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """`sid` is no longer a member."""
+
+    sid: str
+    packet: Packet | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The room has no members any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """An event to one socket."""
+
+    sid: str
+    packet: Packet
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """The socket is to be disconnected by the server."""
+
+    sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """An event whose acknowledgement goes back to `node_id` under `ask_id`. `sid` "" means the whole room."""
+
+    node_id: str
+    ask_id: int
+    packet: Packet
+    sid: str = ""
+    skip: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Enter:
+    """A request to the socket's node: let it enter `room`, then answer under `ask_id`."""
+
+    node_id: str
+    ask_id: int
+    sid: str
+    room: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a client acknowledged, or a node answered. `packet.text` is a JSON array of the arguments."""
+
+    ask_id: int
+    packet: Packet
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """A node's message to itself: it proves that the way through Redis works."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A node's message to itself: what was published before it is in the tail just read."""
+
+    number: int
+
+
+Payload = Event | Joined | Renamed | Left | Closed | Direct | Disconnect | Ask | Enter | Answer | Canary | Marker
+
+
+class Entry(NamedTuple):
+    """A payload with its place: `clock` in µs; `prev` None where it is stored in no log."""
+
+    clock: int
+    prev: int | None
+    payload: Payload
+
+
+_TAGS: dict[type, str] = {
+    Event: "e",
+    Joined: "j",
+    Renamed: "r",
+    Left: "l",
+    Closed: "c",
+    Direct: "d",
+    Disconnect: "x",
+    Ask: "a",
+    Enter: "n",
+    Answer: "w",
+    Canary: "y",
+    Marker: "m",
+}
+_KINDS: dict[bytes, type] = {tag.encode(): kind for kind, tag in _TAGS.items()}
+_NO_FIELDS = b"-"
+
+
+def encode_body(payload: Payload) -> bytes:
+    """The body of `payload`, to be given to a script."""
+    fields = {
+        name: value
+        for name in payload.__slots__
+        if name != "packet" and (value := getattr(payload, name)) not in ("", ())
+    }
+    packet: Packet | None = getattr(payload, "packet", None)
+    tail = b""
+    if packet is not None:
+        tail = packet.text.encode()
+        if packet.attachments:
+            fields["sizes"] = [len(tail), *map(len, packet.attachments)]
+            tail += b"".join(packet.attachments)
+    head = orjson.dumps(fields) if fields else _NO_FIELDS
+    return b"%b %b\n%b" % (_TAGS[type(payload)].encode(), head, tail)
+
+
+def decode(data: bytes) -> Entry:
+    """The entry in a channel's message. Raises ValueError or KeyError for what no node of ours wrote."""
+    clock, prev, body = data.split(b" ", 2)
+    return Entry(int(clock), None if prev == UNSTORED else int(prev), decode_body(body))
+
+
+def decode_body(body: bytes) -> Payload:
+    """The payload of a body."""
+    head, _, tail = body.partition(b"\n")
+    kind = _KINDS[head[:1]]
+    if head[2:] == _NO_FIELDS:
+        return Event(Packet(tail.decode())) if kind is Event else _plain(kind, tail)
+    fields: dict[str, Any] = orjson.loads(head[2:])
+    sizes = fields.pop("sizes", None)
+    for name in ("to", "skip", "rooms"):
+        if name in fields:
+            fields[name] = tuple(fields[name])
+    if "packet" in kind.__slots__:  # type: ignore[attr-defined]
+        fields["packet"] = _packet(tail, sizes) if tail else None
+    payload: Payload = kind(**fields)
+    return payload
+
+
+def _plain(kind: Callable[..., Payload], tail: bytes) -> Payload:
+    return kind(packet=Packet(tail.decode())) if tail else kind()
+
+
+def _packet(tail: bytes, sizes: Sequence[int] | None) -> Packet:
+    if sizes is None:
+        return Packet(tail.decode())
+    parts, start = [], 0
+    for size in sizes:
+        parts.append(tail[start : start + size])
+        start += size
+    return Packet(parts[0].decode(), tuple(parts[1:]))
