@@ -69,7 +69,7 @@ class Application:
     async def drain(self) -> None:
         """Takes no new clients and ends all connections; the clients come back to another node."""
         self.manager.cluster.nodes.draining = True
-        await self.server.close_all()
+        await self.server.drain()
 
     def _add_chat(self, settings: Settings) -> None:
         texts = TEXTS[settings.locale]

@@ -5,8 +5,8 @@ JSON, then the packet's bytes, which are routed without being parsed. The script
 never look into a body. It holds no I/O and no keys.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import orjson
@@ -161,7 +161,28 @@ class Marker:
     number: int
 
 
-Payload = Event | Joined | Renamed | Left | Closed | Direct | Disconnect | Ask | Enter | Answer | Canary | Marker
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A body this node cannot read, from a newer node perhaps: its place counts, it does nothing."""
+
+    body: bytes
+
+
+Payload = (
+    Event
+    | Joined
+    | Renamed
+    | Left
+    | Closed
+    | Direct
+    | Disconnect
+    | Ask
+    | Enter
+    | Answer
+    | Canary
+    | Marker
+    | Unknown
+)
 
 
 class Entry(NamedTuple):
@@ -187,52 +208,56 @@ _TAGS: dict[type, str] = {
     Marker: "m",
 }
 _KINDS: dict[bytes, type] = {tag.encode(): kind for kind, tag in _TAGS.items()}
+# kind -> field -> default; a field that has its default is left out of a body
+_DEFAULTS = {kind: {field.name: field.default for field in fields(kind)} for kind in _TAGS}
 _NO_FIELDS = b"-"
 
 
 def encode_body(payload: Payload) -> bytes:
     """The body of `payload`, to be given to a script."""
-    fields = {
+    values = {
         name: value
-        for name in payload.__slots__
-        if name != "packet" and (value := getattr(payload, name)) not in ("", ())
+        for name, default in _DEFAULTS[type(payload)].items()
+        if name != "packet" and (value := getattr(payload, name)) != default
     }
     packet: Packet | None = getattr(payload, "packet", None)
     tail = b""
     if packet is not None:
         tail = packet.text.encode()
         if packet.attachments:
-            fields["sizes"] = [len(tail), *map(len, packet.attachments)]
+            values["sizes"] = [len(tail), *map(len, packet.attachments)]
             tail += b"".join(packet.attachments)
-    head = orjson.dumps(fields) if fields else _NO_FIELDS
+    head = orjson.dumps(values) if values else _NO_FIELDS
     return b"%b %b\n%b" % (_TAGS[type(payload)].encode(), head, tail)
 
 
 def decode(data: bytes) -> Entry:
-    """The entry in a channel's message. Raises ValueError or KeyError for what no node of ours wrote."""
+    """The entry in a channel's message. Raises ValueError for what no node of ours published."""
     clock, prev, body = data.split(b" ", 2)
     return Entry(int(clock), None if prev == UNSTORED else int(prev), decode_body(body))
 
 
 def decode_body(body: bytes) -> Payload:
-    """The payload of a body."""
+    """The payload of a body; `Unknown` where it is none."""
     head, _, tail = body.partition(b"\n")
-    kind = _KINDS[head[:1]]
-    if head[2:] == _NO_FIELDS:
-        return Event(Packet(tail.decode())) if kind is Event else _plain(kind, tail)
-    fields: dict[str, Any] = orjson.loads(head[2:])
-    sizes = fields.pop("sizes", None)
+    try:
+        if head == b"e -":  # nearly all there is: an event to a whole room
+            return Event(Packet(tail.decode()))
+        return _decode_fields(_KINDS[head[:1]], head[2:], tail)
+    except (KeyError, TypeError, ValueError):
+        return Unknown(body)
+
+
+def _decode_fields(kind: type, head: bytes, tail: bytes) -> Payload:
+    values: dict[str, Any] = {} if head == _NO_FIELDS else orjson.loads(head)
+    sizes = values.pop("sizes", None)
     for name in ("to", "skip", "rooms"):
-        if name in fields:
-            fields[name] = tuple(fields[name])
-    if "packet" in kind.__slots__:  # type: ignore[attr-defined]
-        fields["packet"] = _packet(tail, sizes) if tail else None
-    payload: Payload = kind(**fields)
+        if name in values:
+            values[name] = tuple(values[name])
+    if tail:
+        values["packet"] = _packet(tail, sizes)
+    payload: Payload = kind(**values)
     return payload
-
-
-def _plain(kind: Callable[..., Payload], tail: bytes) -> Payload:
-    return kind(packet=Packet(tail.decode())) if tail else kind()
 
 
 def _packet(tail: bytes, sizes: Sequence[int] | None) -> Packet:

@@ -24,6 +24,7 @@ from ..wire import (
     Payload,
     Renamed,
     RoomId,
+    Unknown,
 )
 from .local import Cursor, LocalRoom, Locals, LocalSocket
 
@@ -93,6 +94,10 @@ class Delivery:
         for socket in lost:
             self._fanout.close(socket, "entries lost")
 
+    @staticmethod
+    def _unknown(cursor: Cursor, unknown: Unknown) -> None:
+        logger.error("%s has an entry this node cannot read: %.80r", cursor, unknown.body)
+
     def _apply_to_room(self, room: LocalRoom, entry: Entry) -> None:
         self._metrics.deliveries += 1
         match entry.payload:
@@ -110,6 +115,8 @@ class Delivery:
             case Ask() as ask:
                 skip = ask.skip
                 self._notices.ask([s for s in room.sockets.values() if s.sid not in skip], ask)
+            case Unknown() as unknown:
+                self._unknown(room, unknown)
 
     def _apply_to_socket(self, socket: LocalSocket, entry: Entry) -> None:
         match entry.payload:
@@ -119,6 +126,8 @@ class Delivery:
                 self._notices.disconnect_local(socket)
             case Ask() as ask:
                 self._notices.ask((socket,), ask)
+            case Unknown() as unknown:
+                self._unknown(socket, unknown)
 
     def _recipients(self, room: LocalRoom, event: Event) -> Collection[LocalSocket]:
         members = room.sockets

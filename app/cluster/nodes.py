@@ -93,7 +93,7 @@ class Nodes:
         former, _, records, _ = await pipeline.execute()
         self._beat += 1
         self.answered_s = time.monotonic()
-        self._look(records)
+        self._look(records, beats=1)
         await self._forget_dead()
         if self._beat > 1 and (former is None or from_json(former)["beat"] < self._beat - 1):
             await self._lost()
@@ -102,8 +102,12 @@ class Nodes:
         """Takes this node out of the registry. Raises StoreUnavailable."""
         await self._store.answer(self._store.client.hdel(self._keys.nodes, self._node.node_id))
 
-    def all(self) -> list[NodeRecord]:
-        """Every node in the registry, dead ones among them until they are forgotten."""
+    async def all(self) -> list[NodeRecord]:
+        """Every node in the registry, dead ones among them until they are forgotten.
+
+        Raises StoreUnavailable.
+        """
+        self._look(await self._store.answer(self._store.client.hgetall(self._keys.nodes)), beats=0)
         return sorted(self._seen.values(), key=lambda record: (record.started_at, record.node_id))
 
     def is_alive(self, record: NodeRecord) -> bool:
@@ -134,13 +138,14 @@ class Nodes:
             }
         )
 
-    def _look(self, records: dict[bytes, bytes]) -> None:
+    def _look(self, records: dict[bytes, bytes], *, beats: int) -> None:
+        """Takes the registry's content; `beats`: own heartbeats answered since the last look."""
         seen = {}
         for key, value in records.items():
             record = _record(key.decode(), from_json(value))
             former = self._seen.get(record.node_id)
             if former is not None and former.beat == record.beat:
-                record.answered_beats = former.answered_beats + 1
+                record.answered_beats = former.answered_beats + beats
             seen[record.node_id] = record
         self._seen = seen
 

@@ -187,8 +187,8 @@ class Relay:
             return None
         try:
             entry = decode(message[2])
-        except (ValueError, KeyError, TypeError):
-            logger.exception("a message on %s is none of ours; it is left out", channel)
+        except ValueError:
+            logger.error("a message on %s is none of ours; it is left out: %.80r", channel, message[2])
             return None
         self._highest.saw(entry.clock)
         if channel == self._inbox:

@@ -162,7 +162,7 @@ class Writer:
                 pause_s = min(pause_s * 2, PAUSE_MAX_S)
             self._expire(self._pipeline)
             self._expire(self._waiting)
-        if pause_s > PAUSE_S:
+        if pause_s > PAUSE_S and self._connection is not None:
             logger.warning("appends go on")
 
     async def _connect(self) -> Connection:

@@ -4,6 +4,9 @@ Used by `ClusterManager` inside a server and by `Emitter` outside of one.
 """
 
 from collections.abc import Sequence
+from typing import Any
+
+from socketio import packet as sio_packet
 
 from ..cluster.roomlog import RoomLog
 from ..errors import NotConnected
@@ -13,39 +16,48 @@ from ..wire import Packet, RoomId
 Target = str | Sequence[str] | None
 
 
+def encode(event: str, data: Any, namespace: str) -> Packet:
+    """An EVENT packet as python-socketio's `emit` makes it: a tuple is several arguments, None is none."""
+    args = list(data) if isinstance(data, tuple) else [] if data is None else [data]
+    encoded = sio_packet.Packet(sio_packet.EVENT, namespace=namespace, data=[event, *args]).encode()
+    if isinstance(encoded, str):
+        return Packet(encoded)
+    text, *attachments = encoded
+    return Packet(text, tuple(bytes(part) for part in attachments))
+
+
 class Emission:
     """Emits into the log. Every method raises StoreUnavailable, StoreOverloaded or OutcomeUnknown."""
 
     def __init__(self, log: RoomLog) -> None:
         self._log = log
 
-    async def emit(self, namespace: str, target: Target, packet: Packet, skip: Sequence[str] = ()) -> None:
+    async def emit(self, namespace: str, target: Target, packet: Packet, skip: Sequence[str] = ()) -> int:
         """To a sid or a room, to several, or to everybody (None), but to no sid in `skip`.
 
-        The event is in the log when this returns; a target that does not exist is fine.
+        The event is in the log when this returns its clock; 0 where the target does not exist, which is fine.
         """
         if target is None or isinstance(target, str):
-            await self._to_one(namespace, target, packet, skip)
-        else:
-            await self._to_several(namespace, list(dict.fromkeys(target)), packet, skip)
+            return await self._to_one(namespace, target, packet, skip)
+        return await self._to_several(namespace, list(dict.fromkeys(target)), packet, skip)
 
-    async def _to_one(self, namespace: str, target: str | None, packet: Packet, skip: Sequence[str]) -> None:
-        named_sid = target is not None and looks_like_sid(target)
-        if named_sid and (target in skip or await self._to_socket(namespace, str(target), packet)):
-            return
-        await self._log.append(RoomId(namespace, target), packet, skip=skip)
+    async def _to_one(self, namespace: str, target: str | None, packet: Packet, skip: Sequence[str]) -> int:
+        if target is not None and looks_like_sid(target):
+            clock = 0 if target in skip else await self._to_socket(namespace, target, packet)
+            if clock or target in skip:
+                return clock
+        return await self._log.append(RoomId(namespace, target), packet, skip=skip)
 
-    async def _to_socket(self, namespace: str, sid: str, packet: Packet) -> bool:
+    async def _to_socket(self, namespace: str, sid: str, packet: Packet) -> int:
         try:
-            await self._log.append_to_socket(namespace, sid, packet)
+            return await self._log.append_to_socket(namespace, sid, packet)
         except NotConnected:
-            return False  # a room may be called like this, too
-        return True
+            return 0  # a room may be called like this, too
 
-    async def _to_several(self, namespace: str, targets: list[str], packet: Packet, skip: Sequence[str]) -> None:
+    async def _to_several(self, namespace: str, targets: list[str], packet: Packet, skip: Sequence[str]) -> int:
         sids = [target for target in targets if looks_like_sid(target)]
         rooms = [RoomId(namespace, target) for target in targets if target not in sids]
-        for sid in sids:
-            await self._to_one(namespace, sid, packet, skip)
+        clocks = [await self._to_one(namespace, sid, packet, skip) for sid in sids]
         if rooms:
-            await self._log.append_to_rooms(rooms, packet, skip=[*skip, *sids])
+            clocks.append(await self._log.append_to_rooms(rooms, packet, skip=[*skip, *sids]))
+        return max(clocks, default=0)

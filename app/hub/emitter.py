@@ -17,8 +17,7 @@ from ..node import new_node_id
 from ..settings import Settings
 from ..store.keys import Keys
 from ..store.redis import Store
-from ..wire import event_packet
-from .emission import Emission
+from .emission import Emission, encode
 
 
 class Emitter:
@@ -57,15 +56,17 @@ class Emitter:
     async def emit(
         self,
         event: str,
-        *args: Any,
+        data: Any = None,
+        *,
         room: str | Sequence[str] | None = None,
         to: str | Sequence[str] | None = None,
         namespace: str = "/",
         skip_sid: str | Sequence[str] = (),
-    ) -> None:
-        """Emits to a sid, a room, several of them, or everybody; the arguments are anything JSON holds.
+    ) -> int:
+        """Emits to a sid, a room, several of them, or everybody; `data` as for python-socketio's `emit`.
 
-        The event is in the log when this returns. Raises StoreUnavailable, OutcomeUnknown, TypeError.
+        The event is in the log when this returns its clock; 0 where nobody was there to get it. Raises
+        StoreUnavailable, OutcomeUnknown, TypeError.
         """
         skip = [skip_sid] if isinstance(skip_sid, str) else list(skip_sid)
-        await self._emission.emit(namespace, to or room, event_packet(namespace, event, *args), skip)
+        return await self._emission.emit(namespace, to or room, encode(event, data, namespace), skip)

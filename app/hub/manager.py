@@ -24,7 +24,7 @@ from ..settings import Settings, load_settings
 from ..transport.fanout import QueueFanOut
 from ..wire import Answer, Ask, Enter, Packet, RoomId, from_json, to_json, with_ack_id
 from .acknowledgements import Acknowledgements
-from .emission import Emission, Target
+from .emission import Emission, Target, encode
 
 logger = logging.getLogger(__name__)
 
@@ -233,7 +233,7 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
         namespace = namespace or "/"
         target = to or room
         skip = [] if skip_sid is None else [skip_sid] if isinstance(skip_sid, str) else list(skip_sid)
-        encoded = self._encode(event, data, namespace)
+        encoded = encode(event, data, namespace)
         if kwargs.get("ignore_queue"):
             sids = dict(self.get_participants(namespace, target))
             sockets = (self.cluster.locals.sockets[sid] for sid in sids if sid not in skip)
@@ -264,13 +264,6 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
         except NotConnected:
             self.acknowledgements.forget(ask_id)  # nobody there: as with a room without members
 
-    def _encode(self, event: str, data: Any, namespace: str) -> Packet:
-        args = list(data) if isinstance(data, tuple) else [] if data is None else [data]
-        encoded = self.server.packet_class(packet.EVENT, namespace=namespace, data=[event, *args]).encode()
-        if isinstance(encoded, list):
-            return Packet(encoded[0], tuple(bytes(part) for part in encoded[1:]))
-        return Packet(encoded)
-
     async def trigger_callback(self, sid: str, id: int, data: list[Any]) -> None:
         """A client's acknowledgement: it goes back to the node that asked."""
         asked = self.acknowledgements.claim(sid, id)
@@ -286,20 +279,19 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
     async def enter_room(self, sid: str, namespace: str, room: str, eio_sid: str | None = None) -> None:
         """Makes a socket of whichever node a member of a room; it is one when this returns.
 
-        Raises ValueError where there is no such socket or the room has a socket's name, StoreError.
+        Raises NotConnected where there is no such socket, ValueError where the room has a socket's name,
+        StoreError.
         """
         socket = self.cluster.locals.socket(sid, namespace)
         if room == sid:
             return
+        if socket is None:
+            await self._enter_elsewhere(sid, namespace, room)
+            return
         try:
-            if socket is not None:
-                await self.cluster.roster.enter(socket, RoomId(namespace, room))
-            else:
-                await self._enter_elsewhere(sid, namespace, room)
-        except NotConnected:
-            raise ValueError("sid is not connected to requested namespace") from None
+            await self.cluster.roster.enter(socket, RoomId(namespace, room))
         except Refused as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(f"cannot enter a sid room: {error}") from None
 
     async def _enter_elsewhere(self, sid: str, namespace: str, room: str) -> None:
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -319,7 +311,7 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
         finally:
             self.acknowledgements.forget(ask_id)
         if error:
-            raise Refused(error)
+            raise ValueError(f"cannot enter a sid room: {error}")
 
     async def leave_room(self, sid: str, namespace: str, room: str) -> None:
         """Ends a membership, on whichever node; a socket that is no member is fine. Raises StoreError."""

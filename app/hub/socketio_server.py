@@ -65,17 +65,27 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
         )
         self._metrics = manager.cluster.metrics
         self._turns = Turns(settings.event_queue_max)
+        self._draining = False
 
     def _engineio_server_class(self) -> type[EngineServer]:
         return EngineServer
 
-    async def close_all(self) -> None:
-        """Ends every connection of this node; stock clients come back, to another one."""
+    async def drain(self) -> None:
+        """Takes no new connection and ends every one there is; stock clients come back, to another node."""
+        self._draining = True
         await asyncio.gather(*(socket.close(wait=False) for socket in list(self.eio.sockets.values())))
 
     # --- packets in ----------------------------------------------------------------------------------------
 
+    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> bool | None:
+        if self._draining:
+            return False
+        await super()._handle_eio_connect(eio_sid, environ)
+        return None
+
     async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+        if eio_sid not in self.environ:  # what was still under way when the connection ended
+            return
         try:
             pkt = self._assemble(eio_sid, data)
         except BadPacket as error:
@@ -126,6 +136,8 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
     # --- one packet's turn ---------------------------------------------------------------------------------
 
     async def _dispatch(self, eio_sid: str, pkt: packet.Packet) -> "asyncio.Future[None] | None":
+        if eio_sid not in self.environ:
+            return None
         if pkt.packet_type == packet.CONNECT:
             await self._handle_connect(eio_sid, pkt.namespace, pkt.data)
         elif pkt.packet_type == packet.DISCONNECT:

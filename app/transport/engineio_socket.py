@@ -47,16 +47,24 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
         for pkt in packets:
             await self.receive(pkt)
 
+    async def handle_get_request(self, environ: dict[str, Any]) -> Any:
+        """A poll's packets, or the WebSocket's response. A poll that the end of the session meets fails.
+
+        (An Engine.IO CLOSE packet would keep a stock Python client from ever coming back.)
+        """
+        answer = await super().handle_get_request(environ)
+        if answer == []:
+            raise exceptions.SocketIsClosedError
+        return answer
+
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
-        """Ends the session: a WebSocket is closed, a poll is answered with CLOSE.
+        """Ends the session: a WebSocket is closed, a poll fails.
 
         The transport goes first, since the handlers told of it may wait for Redis.
         """
         if self.closed or self.closing:
             return
         self.closing = True
-        if not self.upgraded:
-            self.queue.put_nowait(packet.Packet(packet.CLOSE))
         self.queue.put_nowait(None)
         reason = reason or self.server.reason.SERVER_DISCONNECT
         await self.server._trigger_event("disconnect", self.sid, reason, run_async=False)

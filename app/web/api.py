@@ -78,7 +78,7 @@ class Api:
                 "alive": registry.is_alive(record),
                 "this": record.node_id == self._cluster.node.node_id,
             }
-            for record in registry.all()
+            for record in await registry.all()
         ]
         return JSONResponse({"nodes": nodes})
 

