@@ -41,8 +41,10 @@ class Settings(BaseSettings):
     append_queue_max: int = Field(
         10_000, ge=1, description="Appends that may wait in one node; one more is refused."
     )
-    log_max_entries: int = Field(1_000, ge=10, description="Newest entries a room's log keeps.")
-    recovery_window_s: int = Field(120, ge=1, description="Seconds a room's log outlives its last member.")
+    log_max_entries: int = Field(10_000, ge=10, description="Newest entries a room's log keeps.")
+    recovery_window_s: int = Field(
+        120, ge=1, description="Seconds a log's entries are kept, and the log itself after its last member."
+    )
     lease_s: float = Field(
         5.0, ge=1, le=300, description="Seconds without a heartbeat after which a node counts as dead."
     )

@@ -51,7 +51,6 @@ class Cluster:
         self.locals = Locals()
         self.store = Store(settings.redis_url, settings.redis_timeout_s, f"clusterkit-{node.node_id}")
         self.keys = Keys(settings.key_prefix)
-        limits = {"log_max_entries": settings.log_max_entries, "window_s": settings.recovery_window_s}
         highest = HighestClock()
         self.delivery = Delivery(self.locals, fanout, notices, self.metrics)
         self.writer = Writer(
@@ -62,6 +61,8 @@ class Cluster:
             self.metrics,
             append_timeout_s=settings.append_timeout_s,
             queue_max=settings.append_queue_max,
+            log_max_entries=settings.log_max_entries,
+            window_s=settings.recovery_window_s,
         )
         self.relay = Relay(
             self.store,
@@ -73,11 +74,9 @@ class Cluster:
             self.metrics,
             open_timeout_s=settings.append_timeout_s,
         )
-        self.log = RoomLog(self.writer, self.keys, log_max_entries=settings.log_max_entries)
-        self.roster = Roster(self.store, self.writer, self.keys, node, self.relay, **limits)
-        self.sockets = Sockets(
-            self.store, self.writer, self.keys, node, self.relay, window_s=settings.recovery_window_s
-        )
+        self.log = RoomLog(self.writer, self.keys)
+        self.roster = Roster(self.store, self.writer, self.keys, node, self.relay)
+        self.sockets = Sockets(self.store, self.writer, self.keys, node, self.relay)
         self.nodes = Nodes(
             self.store,
             self.keys,

@@ -24,12 +24,11 @@ _RECIPIENT = "\x00"
 
 
 class RoomLog:
-    """The log's writing side. `log_max_entries`: how many entries a log keeps."""
+    """The log's writing side."""
 
-    def __init__(self, writer: Writer, keys: Keys, *, log_max_entries: int) -> None:
+    def __init__(self, writer: Writer, keys: Keys) -> None:
         self._writer = writer
         self._keys = keys
-        self._limit = log_max_entries
 
     def append(
         self, room: RoomId, packet: Packet, *, skip: Sequence[str] = (), actor: LocalSocket | None = None
@@ -43,7 +42,7 @@ class RoomLog:
         return self._writer.submit(
             script("event_append"),
             (keys.log, keys.last, keys.members, self._keys.socket(actor.sid) if actor else keys.members),
-            (keys.channel, self._limit, actor.generation if actor else "", body),
+            (keys.channel, actor.generation if actor else "", body),
             clock_of,
         )
 
@@ -55,7 +54,7 @@ class RoomLog:
         return self._writer.submit(
             script("events_append"),
             [key for keys in each for key in (keys.log, keys.last, keys.members)],
-            (self._limit, body, *(keys.channel for keys in each)),
+            (body, *(keys.channel for keys in each)),
             clock_of,
         )
 
@@ -73,7 +72,7 @@ class RoomLog:
         return self._writer.submit(
             script("whisper_append"),
             (keys.log, keys.last, keys.roster, self._keys.socket(actor.sid)),
-            (keys.channel, self._limit, actor.generation, nickname, before, after),
+            (keys.channel, actor.generation, nickname, before, after),
             settle,
         )
 
@@ -113,7 +112,7 @@ class RoomLog:
         return self._writer.submit(
             script("direct_append"),
             (self._keys.socket_log(sid), self._keys.socket_last(sid), self._keys.socket(sid)),
-            (self._keys.inbox_prefix, self._limit, namespace, encode_body(payload)),
+            (self._keys.inbox_prefix, namespace, encode_body(payload)),
             clock_of,
         )
 

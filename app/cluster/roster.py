@@ -35,7 +35,7 @@ class Member:
 
 
 class Roster:
-    """The rosters of all rooms. `window_s`: how long a log outlives its room's last member."""
+    """The rosters of all rooms."""
 
     def __init__(
         self,
@@ -44,17 +44,12 @@ class Roster:
         keys: Keys,
         node: Node,
         relay: Relay,
-        *,
-        log_max_entries: int,
-        window_s: int,
     ) -> None:
         self._store = store
         self._writer = writer
         self._keys = keys
         self._node = node
         self._relay = relay
-        self._limit = log_max_entries
-        self._window_s = window_s
 
     # --- changing ------------------------------------------------------------------------------------------
 
@@ -118,7 +113,7 @@ class Roster:
                 *(self._keys.socket(socket.sid), same_name),
             ),
             (
-                *(keys.channel, self._limit, socket.generation, socket.sid, nickname, self._node.node_id),
+                *(keys.channel, socket.generation, socket.sid, nickname, self._node.node_id),
                 *(keys.field, encode_body(Joined(socket.sid, nickname, self._node.node_id, packet, own))),
                 *_fields(data),
             ),
@@ -149,7 +144,7 @@ class Roster:
             script("member_rename"),
             (keys.log, keys.last, keys.members, keys.roster, self._keys.socket(socket.sid)),
             (
-                *(keys.channel, self._limit, socket.generation, socket.sid, nickname),
+                *(keys.channel, socket.generation, socket.sid, nickname),
                 encode_body(Renamed(socket.sid, nickname, packet)),
                 *_fields(data or {}),
             ),
@@ -174,8 +169,7 @@ class Roster:
             script("member_leave"),
             (keys.log, keys.last, keys.members, keys.roster, self._keys.rooms, self._keys.socket(sid)),
             (
-                *(keys.channel, self._limit, "" if generation is None else generation, sid, keys.field),
-                self._window_s,
+                *(keys.channel, "" if generation is None else generation, sid, keys.field),
                 encode_body(Left(sid, packet)),
                 *(DATA + key for key in forget),
             ),
@@ -193,7 +187,7 @@ class Roster:
                     *(keys.log, keys.last, keys.members, keys.roster, self._keys.rooms),
                     *(self._keys.socket(sid) for sid in sids),
                 ),
-                (keys.channel, self._limit, keys.field, self._window_s, encode_body(Closed()), *sids),
+                (keys.channel, keys.field, encode_body(Closed()), *sids),
             )
             if reply != b"changed":
                 return 0 if reply == b"absent" else clock_of(reply)

@@ -21,17 +21,14 @@ from .writer import Writer
 
 
 class Sockets:
-    """The sockets of the cluster. `window_s`: how long a log outlives its last reader."""
+    """The sockets of the cluster."""
 
-    def __init__(
-        self, store: Store, writer: Writer, keys: Keys, node: Node, relay: Relay, *, window_s: int
-    ) -> None:
+    def __init__(self, store: Store, writer: Writer, keys: Keys, node: Node, relay: Relay) -> None:
         self._store = store
         self._writer = writer
         self._keys = keys
         self._node = node
         self._relay = relay
-        self._window_s = window_s
 
     async def connect(self, socket: LocalSocket) -> None:
         """Makes a socket of this node known, and a member of everybody. Raises StoreError."""
@@ -57,7 +54,7 @@ class Sockets:
         return self._writer.submit(
             script("socket_disconnect"),
             (self._keys.socket(socket.sid), *self._everybody(socket), self._own_sockets(), *log),
-            (socket.sid, socket.generation, self._window_s),
+            (socket.sid, socket.generation),
             clock_of,
         )
 

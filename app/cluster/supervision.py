@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 PAUSE_S = 0.05  # before the first restart, doubled up to
 PAUSE_MAX_S = 1.0
-STEADY_S = 5.0  # a loop that ran this long starts again with the short pause
+STEADY_S = 0.5  # a loop that ran this long had come up: it starts again with the short pause
 
 
 async def keep_running(name: str, loop: Callable[[], Awaitable[None]], metrics: Metrics) -> None:

@@ -73,7 +73,7 @@ class Writer:
     """Takes calls and sees them through.
 
     `append_timeout_s`: how long a call is repeated for while Redis does not answer. `queue_max`: how many
-    calls may wait.
+    calls may wait. `log_max_entries`, `window_s`: how many entries a log keeps, and how long.
     """
 
     def __init__(
@@ -86,6 +86,8 @@ class Writer:
         *,
         append_timeout_s: float,
         queue_max: int,
+        log_max_entries: int,
+        window_s: int,
     ) -> None:
         self._store = store
         self._own_keys = (writer_key, clock_key)
@@ -93,6 +95,7 @@ class Writer:
         self._metrics = metrics
         self._append_timeout_s = append_timeout_s
         self._queue_max = queue_max
+        self._log_limits = (log_max_entries, window_s)
         self._waiting: deque[Call] = deque()
         self._pipeline: deque[Call] = deque()
         self._wake = asyncio.Event()
@@ -206,6 +209,7 @@ class Writer:
             call.number,
             first,
             self._highest.value,
+            *self._log_limits,
             *call.args,
         )
 

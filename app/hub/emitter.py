@@ -36,9 +36,10 @@ class Emitter:
             self._metrics,
             append_timeout_s=settings.append_timeout_s,
             queue_max=settings.append_queue_max,
+            log_max_entries=settings.log_max_entries,
+            window_s=settings.recovery_window_s,
         )
-        log = RoomLog(self._writer, keys, log_max_entries=settings.log_max_entries)
-        self._emission = Emission(log)
+        self._emission = Emission(RoomLog(self._writer, keys))
         self._loop: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:

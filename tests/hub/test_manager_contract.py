@@ -9,7 +9,7 @@ Where the two managers differ on purpose, `DIFFERENCES` says so, and the tests r
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from socketio.exceptions import ConnectionRefusedError as SocketIOConnectionRefu
 from socketio.exceptions import TimeoutError as SocketIOTimeoutError
 
 from app.errors import NotConnected
+from app.hub.emitter import Emitter
 from app.settings import load_settings
 from tests.support.eventually import eventually
-from tests.support.hub_node import Node, async_manager_node, cluster_manager_node, hub_class
+from tests.support.hub_node import Node, async_manager_node, cluster_manager_node
 from tests.support.js_client import JsClients, JsError
 from tests.support.py_client import NEVER, PyClient
 from tests.support.redis_server import RedisServer
@@ -32,29 +33,20 @@ pytestmark = pytest.mark.time_limit(10)
 
 MANAGERS = ("AsyncManager", "ClusterManager")
 
-# On purpose other than in AsyncManager. The tests ask for these reasons already; an entry in the table
-# switches the other expectation on.
-ROOMS_LATER = "rooms change when the node's deliveries reach the change in the log, not when the call returns"
-GONE_LATER = "a disconnect by the server takes effect when the node's deliveries reach it in the log"
-UNKNOWN_SID = "entering a room as an unknown sid raises app.errors.NotConnected, not KeyError"
+# Where ClusterManager may differ on purpose. The tests ask for these reasons already: listing one in the
+# table below switches the other expectation on.
+UNKNOWN_SID = "entering a room as an unknown sid raises app.errors.NotConnected, not KeyError or ValueError"
+CAN_DISCONNECT = "can_disconnect() disconnects through the log, and never lets the server do it by itself"
 
 # manager -> the reasons for which it differs
 DIFFERENCES: dict[str, tuple[str, ...]] = {
-    "ClusterManager": (),
+    "ClusterManager": (UNKNOWN_SID, CAN_DISCONNECT),
 }
 
 
 def differs(manager: object, why: str) -> bool:
     """Whether `manager` departs from AsyncManager on purpose, for the reason `why` in DIFFERENCES."""
     return why in DIFFERENCES.get(type(manager).__name__, ())
-
-
-async def holds(manager: object, condition: Callable[[], Any], later: str) -> None:
-    """Assert `condition` at once, or within a moment where the manager differs by the reason `later`."""
-    if differs(manager, later):
-        await eventually(condition)
-    else:
-        assert condition()
 
 
 @contextlib.asynccontextmanager
@@ -72,8 +64,6 @@ async def serving(kind: str, redis_url: str, key_prefix: str, **options: Any) ->
 @pytest.fixture(params=MANAGERS)
 def manager_kind(request: pytest.FixtureRequest) -> str:
     """The manager's class, by name; a test that asks for it, or for `node`, runs with each."""
-    if request.param == "ClusterManager":
-        hub_class("manager", "ClusterManager")
     return str(request.param)
 
 
@@ -364,9 +354,9 @@ async def test_rooms_lists_what_was_entered_and_not_what_was_left(node: Node) ->
     ann = await node.client()
     for room in ("den", "attic", "den"):
         await node.server.enter_room(ann.sid, room)
-    await holds(node.manager, lambda: _rooms(node, ann) == sorted([ann.sid, "den", "attic"]), ROOMS_LATER)
+    assert _rooms(node, ann) == sorted([ann.sid, "den", "attic"])
     await node.server.leave_room(ann.sid, "den")
-    await holds(node.manager, lambda: _rooms(node, ann) == sorted([ann.sid, "attic"]), ROOMS_LATER)
+    assert _rooms(node, ann) == sorted([ann.sid, "attic"])
 
 
 def _rooms(node: Node, client: PyClient) -> list[str]:
@@ -441,8 +431,8 @@ async def test_entering_a_room_in_a_namespace_without_sockets_is_refused(node: N
 async def test_closing_a_room_removes_everybody_and_disconnects_nobody(node: Node) -> None:
     ann, bob = await node.client(rooms=["den", "attic"]), await node.client(rooms=["den"])
     await node.server.close_room("den")
-    await holds(node.manager, lambda: _rooms(node, ann) == sorted([ann.sid, "attic"]), ROOMS_LATER)
-    await holds(node.manager, lambda: _rooms(node, bob) == [bob.sid], ROOMS_LATER)
+    assert _rooms(node, ann) == sorted([ann.sid, "attic"])
+    assert _rooms(node, bob) == [bob.sid]
     await node.server.emit("hi", 1, to=["den", "attic"])
     assert await node.received(ann, bob) == [[("hi", (1,))], []]
 
@@ -482,7 +472,7 @@ async def test_any_text_can_name_a_room(node: Node, room: str) -> None:
 
 async def test_participants_are_pairs_of_sid_and_engine_sid(node: Node) -> None:
     ann, bob, eve = await node.client(rooms=["den"]), await node.client(rooms=["den"]), await node.client()
-    await holds(node.manager, lambda: _participants(node, "den") == _pairs(ann, bob), ROOMS_LATER)
+    assert _participants(node, "den") == _pairs(ann, bob)
     assert _participants(node, None) == _pairs(ann, bob, eve)
     assert _participants(node, ann.sid) == _pairs(ann)
 
@@ -498,7 +488,7 @@ def _pairs(*clients: PyClient) -> list[tuple[str, str]]:
 async def test_participants_of_several_rooms_are_named_once(node: Node) -> None:
     ann, bob = await node.client(rooms=["den", "attic"]), await node.client(rooms=["attic"])
     rooms = ["no such room", "den", "attic"]
-    await holds(node.manager, lambda: _participants(node, rooms) == _pairs(ann, bob), ROOMS_LATER)
+    assert _participants(node, rooms) == _pairs(ann, bob)
 
 
 async def test_unknown_rooms_and_namespaces_have_no_participants(node: Node) -> None:
@@ -510,10 +500,10 @@ async def test_unknown_rooms_and_namespaces_have_no_participants(node: Node) -> 
 async def test_participants_may_leave_while_they_are_named(node: Node) -> None:
     for _ in range(3):
         await node.client(rooms=["den"])
-    await holds(node.manager, lambda: len(_participants(node, "den")) == 3, ROOMS_LATER)
+    assert len(_participants(node, "den")) == 3
     for sid, _ in node.manager.get_participants("/", "den"):
         await node.server.leave_room(sid, "den")
-    await holds(node.manager, lambda: _participants(node, "den") == [], ROOMS_LATER)
+    assert _participants(node, "den") == []
 
 
 async def test_namespaces_are_those_with_sockets(node: Node) -> None:
@@ -595,7 +585,7 @@ async def test_rooms_entered_in_the_connect_handler_count_at_once(node: Node) ->
     @node.server.on("connect")
     async def connect(sid: str, environ: dict[str, Any]) -> None:
         await node.server.enter_room(sid, "den")
-        await holds(node.manager, lambda: "den" in node.server.rooms(sid), ROOMS_LATER)
+        assert "den" in node.server.rooms(sid)
         rooms.append(sorted(node.server.rooms(sid)))
         await node.server.emit("hi", 1, room="den")
 
@@ -745,7 +735,7 @@ async def test_a_socket_that_the_server_disconnects_is_gone_from_everything(node
     ann, bob = await node.client(rooms=["den"]), await node.client(rooms=["den"])
     sid = ann.sid
     await node.server.disconnect(sid)
-    await holds(node.manager, lambda: not node.manager.is_connected(sid, "/"), GONE_LATER)
+    assert not node.manager.is_connected(sid, "/")
     await eventually(lambda: not ann.connected)
     assert node.server.rooms(sid) == []
     assert node.manager.eio_sid_from_sid(sid, "/") is None
@@ -799,10 +789,12 @@ async def test_disconnecting_twice_is_disconnecting_once(node: Node) -> None:
     await eventually(lambda: node.disconnected == [(sid, "server disconnect")])
 
 
-async def test_a_connected_socket_of_this_node_can_be_disconnected(node: Node) -> None:
+async def test_can_disconnect_tells_the_server_whether_the_socket_is_its_own(node: Node) -> None:
     ann = await node.client()
-    assert await node.manager.can_disconnect(ann.sid, "/")
+    own = not differs(node.manager, CAN_DISCONNECT)
     assert not await node.manager.can_disconnect("nobody", "/")
+    assert bool(await node.manager.can_disconnect(ann.sid, "/")) is own
+    assert node.manager.is_connected(ann.sid, "/") is own
 
 
 async def test_a_client_that_says_goodbye_is_a_client_disconnect(node: Node) -> None:
@@ -848,7 +840,7 @@ async def test_in_the_disconnect_handler_the_socket_still_has_its_rooms_and_sess
     ann, bob = await node.client(rooms=["den"]), await node.client(rooms=["den"])
     sid = ann.sid
     await node.server.save_session(sid, {"name": "ann"})
-    await holds(node.manager, lambda: "den" in node.server.rooms(sid), ROOMS_LATER)
+    assert "den" in node.server.rooms(sid)
     await ann.close()
     await eventually(lambda: seen == [(sorted([sid, "den"]), {"name": "ann"}, False, "client disconnect")])
     assert await node.received(bob) == [[("left", (sid,))]]
@@ -946,7 +938,7 @@ async def pair(redis_server: RedisServer, key_prefix: str) -> AsyncIterator[Pair
         yield Pair(a, b)
 
 
-async def _met(pair: Pair, rooms_of_ann: Iterator[str] | tuple[str, ...] = ()) -> tuple[PyClient, PyClient]:
+async def _met(pair: Pair, rooms_of_ann: tuple[str, ...] = ()) -> tuple[PyClient, PyClient]:
     """ann on node A and bob on node B, both in the room "den"; ann in `rooms_of_ann` too."""
     ann = await pair.a.client(rooms=["den", *rooms_of_ann])
     return ann, await pair.b.client(rooms=["den"])
@@ -1228,29 +1220,27 @@ async def test_bound_data_goes_with_its_socket(pair: Pair) -> None:
 
 
 @pytest.fixture
-async def emitter(redis_server: RedisServer, key_prefix: str) -> AsyncIterator[Any]:
+async def emitter(redis_server: RedisServer, key_prefix: str) -> AsyncIterator[Emitter]:
     """An Emitter on the cluster of `pair`: no server, no sockets."""
-    async with hub_class("emitter", "Emitter")(
-        load_settings(redis_url=redis_server.url, key_prefix=key_prefix)
-    ) as emitter:
+    async with Emitter(load_settings(redis_url=redis_server.url, key_prefix=key_prefix)) as emitter:
         yield emitter
 
 
-async def test_an_emitter_reaches_a_room_on_every_node(pair: Pair, emitter: Any) -> None:
+async def test_an_emitter_reaches_a_room_on_every_node(pair: Pair, emitter: Emitter) -> None:
     ann, bob = await _met(pair)
     eve = await pair.b.client()
     await emitter.emit("hi", {"from": "outside"}, room="den")
     assert await pair.a.received(ann, bob, eve) == [[("hi", ({"from": "outside"},))]] * 2 + [[]]
 
 
-async def test_an_emitter_reaches_one_sid_wherever_it_is(pair: Pair, emitter: Any) -> None:
+async def test_an_emitter_reaches_one_sid_wherever_it_is(pair: Pair, emitter: Emitter) -> None:
     ann, bob = await _met(pair)
     await emitter.emit("to ann", 1, to=ann.sid)
     await emitter.emit("to bob", (2, b"\x00"), to=bob.sid)
     assert await pair.a.received(ann, bob) == [[("to ann", (1,))], [("to bob", (2, b"\x00"))]]
 
 
-async def test_an_emitter_reaches_everybody_in_a_namespace(pair: Pair, emitter: Any) -> None:
+async def test_an_emitter_reaches_everybody_in_a_namespace(pair: Pair, emitter: Emitter) -> None:
     ann, bob = await _met(pair)
     eve = await pair.b.client("/other")
     await emitter.emit("hi", None, namespace="/other")
@@ -1258,7 +1248,9 @@ async def test_an_emitter_reaches_everybody_in_a_namespace(pair: Pair, emitter: 
     assert await pair.a.received(ann, bob, eve) == [[("hello", (1,))], [("hello", (1,))], [("hi", ())]]
 
 
-async def test_an_emitter_to_an_unknown_room_reaches_nobody_and_is_no_error(pair: Pair, emitter: Any) -> None:
+async def test_an_emitter_to_an_unknown_room_reaches_nobody_and_is_no_error(
+    pair: Pair, emitter: Emitter
+) -> None:
     ann, bob = await _met(pair)
     await emitter.emit("hi", 1, room="no such room")
     assert await pair.a.received(ann, bob) == [[], []]

@@ -96,7 +96,9 @@ class RunningCluster:
                 try:
                     await eventually(lambda node=node: _is_ready(http, node.url), READY_WITHIN_S)
                 except AssertionError:
-                    raise AssertionError(f"node {number} was not ready; its log:\n{node.log()[-3000:]}") from None
+                    raise AssertionError(
+                        f"node {number} was not ready; its log:\n{node.log()[-3000:]}"
+                    ) from None
 
     async def get(self, path: str, number: int = 0) -> Any:
         """JSON from one node."""
@@ -111,7 +113,12 @@ async def running_cluster(
 ) -> AsyncIterator[RunningCluster]:
     """Runs a cluster while the block does. `settings` are environment variables, as LOCALE="en"."""
     port = free_ports(nodes + 1)
-    env = {"REDIS_URL": redis_url, "KEY_PREFIX": key_prefix, "PORT": str(port), "LOG_LEVEL": "info"} | settings
+    env = {
+        "REDIS_URL": redis_url,
+        "KEY_PREFIX": key_prefix,
+        "PORT": str(port),
+        "LOG_LEVEL": "info",
+    } | settings
     with tempfile.TemporaryDirectory(prefix="clusterkit-nodes-") as folder:
         made = [
             ClusterNode(number, port + 1 + number, env, Path(folder, f"node-{number}.log"))

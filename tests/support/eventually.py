@@ -9,12 +9,11 @@ hold"; any other exception is a bug in the condition and is raised at once.
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any
 
-T = TypeVar("T")
-Condition = Callable[[], T | Awaitable[T]]
+Condition = Callable[[], Any]  # may return an awaitable
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +21,13 @@ class Look:
     """One evaluation of a condition: whether it held, what it returned, why it did not hold."""
 
     held: bool
-    value: object = None
+    value: Any = None
     why: str = ""
 
 
 async def eventually(
-    condition: Condition[T], within_s: float = 5.0, every_s: float = 0.02, message: str = ""
-) -> T:
+    condition: Condition, within_s: float = 5.0, every_s: float = 0.02, message: str = ""
+) -> Any:
     """Poll `condition` every `every_s` seconds until it holds, and return its value.
 
     Raises AssertionError after `within_s` seconds, with `message` and the last value or assertion. A
@@ -51,10 +50,10 @@ async def eventually(
         raise AssertionError(
             f"{message or _name(condition)}: not within {waited_s:.1f} s ({looks} looks); last: {last.why}"
         ) from None
-    return cast(T, last.value)
+    return last.value
 
 
-async def steadily(condition: Condition[Any], for_s: float, every_s: float = 0.02, message: str = "") -> None:
+async def steadily(condition: Condition, for_s: float, every_s: float = 0.02, message: str = "") -> None:
     """Assert that `condition` holds at every look for `for_s` seconds; the first look is at once.
 
     Raises AssertionError at the first look where it does not hold, with the time and what was seen.
@@ -72,7 +71,7 @@ async def steadily(condition: Condition[Any], for_s: float, every_s: float = 0.0
         await asyncio.sleep(min(every_s, for_s - passed_s))
 
 
-async def _look(condition: Condition[Any]) -> Look:
+async def _look(condition: Condition) -> Look:
     try:
         value = condition()
         if inspect.isawaitable(value):

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-import pytest
 import socketio
 
+from app.hub.manager import ClusterManager
 from app.settings import load_settings
 
 from .eventually import eventually
@@ -87,21 +87,9 @@ async def async_manager_node(**server_options: Any) -> AsyncIterator[Node]:
 @contextlib.asynccontextmanager
 async def cluster_manager_node(redis_url: str, key_prefix: str, **server_options: Any) -> AsyncIterator[Node]:
     """A node with a ClusterManager; two with the same `key_prefix` are one cluster."""
-    manager = hub_class("manager", "ClusterManager")(
-        load_settings(redis_url=redis_url, key_prefix=key_prefix)
-    )
+    manager = ClusterManager(load_settings(redis_url=redis_url, key_prefix=key_prefix))
     async with _serving(manager, server_options) as node:
         yield node
-
-
-def hub_class(module: str, name: str) -> Any:
-    """The class `name` of app.hub.<module>; skips the test while that cannot be imported.
-
-    Once app.hub is written, plain imports take this function's place, and a broken import is a failure.
-    """
-    path = f"app.hub.{module}"
-    found = pytest.importorskip(path, reason=f"{path} is not written yet", exc_type=ImportError)
-    return getattr(found, name)
 
 
 @contextlib.asynccontextmanager
@@ -120,7 +108,7 @@ async def _serving(manager: Any, server_options: dict[str, Any]) -> AsyncIterato
 @contextlib.asynccontextmanager
 async def _started(manager: Any) -> AsyncIterator[None]:
     """A ClusterManager is started and stopped by its owner; AsyncManager knows neither."""
-    if type(manager) is socketio.AsyncManager:
+    if not isinstance(manager, ClusterManager):
         yield
         return
     await manager.start()

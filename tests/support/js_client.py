@@ -163,8 +163,9 @@ class JsClient:
                     return (args,)
             return None
 
-        (args,) = await self.wait_until(found, within_s, what=f"event {event!r}")
-        return args
+        first = await self.wait_until(found, within_s, what=f"event {event!r}")
+        assert first is not None
+        return first[0]
 
     async def wait_connected(self, connects: int = 1, within_s: float = 10.0) -> None:
         """Wait until it is connected, and has been for the `connects`-th time at least."""

@@ -140,10 +140,10 @@ class RedisServer:
 
     # Talking to it
 
-    def client(self, **options: Any) -> "redis.asyncio.Redis[Any]":
+    def client(self, **options: Any) -> redis.asyncio.Redis:
         """An asyncio client, for `async with`. It decodes answers to str and repeats nothing by itself."""
-        options = {"decode_responses": True, "retry": Retry(NoBackoff(), 0)} | options
-        return redis.asyncio.Redis.from_url(self.url, **options)
+        defaults: dict[str, Any] = {"decode_responses": True, "retry": Retry(NoBackoff(), 0)}
+        return redis.asyncio.Redis.from_url(self.url, **(defaults | options))
 
     def command(self, *words: str | int | bytes) -> Any:
         """Carry out one command on a connection of its own and return the answer, decoded to str."""
@@ -170,7 +170,7 @@ class RedisServer:
 
     # Inside
 
-    def _admin(self) -> "redis.Redis[Any]":
+    def _admin(self) -> redis.Redis:
         return redis.Redis.from_url(
             self.url,
             decode_responses=True,
@@ -244,7 +244,7 @@ def _free_port() -> int:
         return port
 
 
-def _rewrites_aof(client: "redis.Redis[Any]") -> bool:
+def _rewrites_aof(client: redis.Redis) -> bool:
     state = client.info("persistence")
     return bool(state["aof_rewrite_in_progress"] or state["aof_rewrite_scheduled"])
 

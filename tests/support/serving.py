@@ -14,7 +14,7 @@ import uvicorn
 from .eventually import eventually
 
 # What connections get to end by themselves when the block ends; then they are cut.
-CLOSE_WITHIN_S = 1.0
+CLOSE_WITHIN_S = 0.5
 
 
 @contextlib.asynccontextmanager

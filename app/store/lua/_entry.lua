@@ -1,7 +1,9 @@
 -- What every script that writes for a node shares; put before those that say `-- include: _entry.lua`.
 --
 -- KEYS 1 writer (hash), 2 clock (string)
--- ARGV 1 number of this call, 2 number of the first call in its pipeline, 3 highest clock the node has seen
+-- ARGV 1 number of this call, 2 number of the first call in its pipeline, 3 highest clock the node has seen,
+--      4 entries a log keeps at most, 5 recovery window in s: how old they get, and how long a log outlives
+--      its room's last member
 --
 -- Calls of one node are applied in order of their numbers, each once: a repeated pipeline finds its replies
 -- stored, and after a call that failed none behind it is applied (the node sends those again).
@@ -47,9 +49,10 @@ local function tick()
 end
 
 -- Numbers, stores and publishes one entry.
-local function append(log, last, channel, limit, clock, body)
+local function append(log, last, channel, clock, body)
   local prev = redis.call('GET', last) or '0'
-  redis.call('XADD', log, 'MAXLEN', '~', limit, clock .. '-0', 'p', prev, 'b', body)
+  redis.call('XADD', log, 'MAXLEN', '~', ARGV[4], clock .. '-0', 'p', prev, 'b', body)
+  redis.call('XTRIM', log, 'MINID', '~', string.format('%.0f', clock - ARGV[5] * 1000000))
   redis.call('SET', last, clock)
   redis.call('PUBLISH', channel, clock .. ' ' .. prev .. ' ' .. body)
   return clock
@@ -67,11 +70,11 @@ local function stale(socket, generation)
   return generation ~= '' and redis.call('HGET', socket, 'g') ~= generation
 end
 
--- A room without members keeps its log for `window` seconds, one with members for as long as they stay.
-local function keep_while_members(members, log, last, window)
+-- A room without members keeps its log for the recovery window, one with members for as long as they stay.
+local function keep_while_members(members, log, last)
   if redis.call('EXISTS', members) == 0 then
-    redis.call('EXPIRE', log, window)
-    redis.call('EXPIRE', last, window)
+    redis.call('EXPIRE', log, ARGV[5])
+    redis.call('EXPIRE', last, ARGV[5])
   end
 end
 

@@ -1,25 +1,24 @@
 -- include: _entry.lua
 -- A socket is no longer a member of a room.
 -- KEYS 3 log, 4 last, 5 members, 6 roster, 7 the index of rooms, 8 socket
--- ARGV 4 channel, 5 log limit, 6 generation, or '' where another node's server says so, 7 sid, 8 the room's
---      field, 9 seconds the log outlives its last member, 10 body, from 11 on fields of the socket's bound
---      data to be deleted with it
+-- ARGV 6 channel, 7 generation, or '' where another node's server says so, 8 sid, 9 the room's field, 10 body,
+--      from 11 on fields of the socket's bound data to be deleted with it
 -- Returns 'ok <clock>', 'absent' or 'stale'.
 local reply = begin()
 if reply then return reply end
 local log, last, members, roster, rooms, socket = KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local sid, field = ARGV[7], ARGV[8]
-if stale(socket, ARGV[6]) then return finish('stale') end
+local sid, field = ARGV[8], ARGV[9]
+if stale(socket, ARGV[7]) then return finish('stale') end
 local member = redis.call('HGET', members, sid)
 if not member then return finish('absent') end
 local nickname = string.match(member, '^%d+ %d+ %S+ (.*)$')
 
-local clock = append(log, last, ARGV[4], ARGV[5], tick(), ARGV[10])
+local clock = append(log, last, ARGV[6], tick(), ARGV[10])
 if redis.call('HGET', roster, nickname) == sid then redis.call('HDEL', roster, nickname) end
 redis.call('HDEL', members, sid)
 redis.call('HDEL', socket, 'r:' .. field)
 for at = 11, #ARGV do redis.call('HDEL', socket, ARGV[at]) end
 local count = redis.call('HLEN', members)
 if count > 0 then redis.call('ZADD', rooms, count, field) else redis.call('ZREM', rooms, field) end
-keep_while_members(members, log, last, ARGV[9])
+keep_while_members(members, log, last)
 return finish('ok ' .. clock)

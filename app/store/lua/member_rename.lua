@@ -1,13 +1,13 @@
 -- include: _entry.lua
 -- A member takes another nickname, if it is free.
 -- KEYS 3 log, 4 last, 5 members, 6 roster, 7 socket
--- ARGV 4 channel, 5 log limit, 6 generation, 7 sid, 8 nickname, 9 body, from 10 on fields and values of the
---      socket's bound data to be set with it
+-- ARGV 6 channel, 7 generation, 8 sid, 9 nickname, 10 body, from 11 on fields and values of the socket's bound
+--      data to be set with it
 -- Returns 'ok <clock>', 'same', 'taken', 'absent' or 'stale'.
 local reply = begin()
 if reply then return reply end
-local members, roster, sid, nickname = KEYS[5], KEYS[6], ARGV[7], ARGV[8]
-if stale(KEYS[7], ARGV[6]) then return finish('stale') end
+local members, roster, sid, nickname = KEYS[5], KEYS[6], ARGV[8], ARGV[9]
+if stale(KEYS[7], ARGV[7]) then return finish('stale') end
 local member = redis.call('HGET', members, sid)
 if not member then return finish('absent') end
 local place, old = string.match(member, '^(%d+ %d+ %S+ )(.*)$')
@@ -16,5 +16,5 @@ if redis.call('HSETNX', roster, nickname, sid) == 0 then return finish('taken') 
 
 if redis.call('HGET', roster, old) == sid then redis.call('HDEL', roster, old) end
 redis.call('HSET', members, sid, place .. nickname)
-for at = 10, #ARGV, 2 do redis.call('HSET', KEYS[7], ARGV[at], ARGV[at + 1]) end
-return finish('ok ' .. append(KEYS[3], KEYS[4], ARGV[4], ARGV[5], tick(), ARGV[9]))
+for at = 11, #ARGV, 2 do redis.call('HSET', KEYS[7], ARGV[at], ARGV[at + 1]) end
+return finish('ok ' .. append(KEYS[3], KEYS[4], ARGV[6], tick(), ARGV[10]))
