@@ -89,10 +89,13 @@ class Delivery:
         self._changed(room)
 
     def broken(self, cursor: Cursor) -> None:
-        """Entries of this log are lost for good: who should have had them reconnects and is told."""
-        lost = [cursor] if isinstance(cursor, LocalSocket) else list(getattr(cursor, "sockets", {}).values())
-        for socket in lost:
-            self._fanout.close(socket, "entries lost")
+        """Entries of this log are lost for good: who should have had them reconnects and is told.
+
+        That is a room's members here and those about to be: their own joining may be among what was lost.
+        """
+        for socket in list(self._locals.sockets.values()):
+            if socket is cursor or (isinstance(cursor, LocalRoom) and socket.rooms.get(cursor.room) is cursor):
+                self._fanout.close(socket, "entries lost")
 
     @staticmethod
     def _unknown(cursor: Cursor, unknown: Unknown) -> None:
