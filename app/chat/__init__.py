@@ -1,1 +1,1 @@
-"""The seed applications: room chat, lobby and echo. Their wire contract is a table in DESIGN.md and README.md."""
+"""The seed applications: room chat, lobby and echo. Their wire contract is a table in README.md."""
