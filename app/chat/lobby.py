@@ -4,7 +4,7 @@ from typing import Any
 
 from ..hub.manager import ClusterManager
 from ..wire import Packet, RoomId, event_packet
-from .rooms import RoomChat
+from .rooms import RoomChat, Seat
 from .texts import Texts
 
 LOBBY = RoomId("/lobby", "lobby")
@@ -22,7 +22,8 @@ class Lobby(RoomChat):
     async def on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
         """Enters under a guest's name."""
         socket = self.manager.local_socket(sid, self.namespace)
-        socket.data = await self._enter(socket, LOBBY, None)
+        await self._enter(socket, LOBBY, None)
+        socket.data = Seat(LOBBY, [])
 
     @property
     def whisper_text(self) -> str:

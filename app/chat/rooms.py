@@ -29,10 +29,10 @@ from .validation import (
 
 @dataclass(slots=True)
 class Seat:
-    """A socket's place in a room; this node's copy of the bound data `room` and `nickname`."""
+    """A socket's place in a room. Its nickname is what the room's replicated roster says."""
 
     room: RoomId
-    nickname: str
+    to_leave: list[RoomId]  # rooms it was in before; emptied at once unless Redis is away
 
 
 class RoomChat(ChatNamespace):
@@ -66,33 +66,33 @@ class RoomChat(ChatNamespace):
         """`{room, nickname?}`: enters a room and leaves the one before, if any."""
         room = RoomId(self.namespace, room_in(fields))
         nickname = optional_nickname_in(fields)
-        former: Seat | None = socket.data
-        if former is not None and former.room == room:
-            if nickname is not None:
-                await self._rename(socket, former, nickname)
-        else:
-            socket.data = await self._enter(socket, room, nickname)
-            if former is not None:
-                await self._leave(socket, former)
-        return {"room": room.name, "nickname": socket.data.nickname}
+        seat: Seat | None = socket.data
+        if seat is None or seat.room != room:
+            await self._enter(socket, room, nickname)
+            seat = socket.data = Seat(room, [seat.room, *seat.to_leave] if seat is not None else [])
+        elif nickname is not None:
+            await self._rename(socket, room, nickname)
+        await self._leave_former(socket, seat)
+        return {"room": room.name, "nickname": socket.nickname(room)}
 
     async def changename(self, socket: LocalSocket, fields: Fields) -> Reply:
         """`{nickname}`: takes another nickname; one that is taken is refused and the old one kept."""
-        seat = self._seat(socket)
-        await self._rename(socket, seat, nickname_in(fields))
-        return {"nickname": seat.nickname}
+        room, nickname = self._room(socket), nickname_in(fields)
+        await self._rename(socket, room, nickname)
+        return {"nickname": nickname}
 
     async def send_msg(self, socket: LocalSocket, fields: Fields) -> Reply:
         """`{to, msg, id?}`: to everybody in the room (`ALL`), or to one member and the sender."""
-        seat = self._seat(socket)
+        room = self._room(socket)
         to, message, mark = recipient_in(fields), message_in(fields), optional_id_in(fields)
         extra = {"to": to} if mark is None else {"to": to, "id": mark}
+        nickname = socket.nickname(room)
         if to == EVERYBODY:
-            packet = self._broadcast("message", self.texts.said, seat.nickname, msg=message, extra=extra)
-            clock = self.cluster.log.append(seat.room, packet, actor=socket)
+            packet = self._broadcast("message", self.texts.said, nickname, msg=message, extra=extra)
+            clock = self.cluster.log.append(room, packet, actor=socket)
         else:
-            packet = self._broadcast("whisper", self.whisper_text, seat.nickname, msg=message, extra=extra)
-            clock = self.cluster.log.whisper(seat.room, to, packet, actor=socket)
+            packet = self._broadcast("whisper", self.whisper_text, nickname, msg=message, extra=extra)
+            clock = self.cluster.log.whisper(room, to, packet, actor=socket)
         return asyncio.ensure_future(_marked(clock, mark))
 
     # --- how an application differs from another -----------------------------------------------------------
@@ -120,43 +120,44 @@ class RoomChat(ChatNamespace):
 
     # --- steps ---------------------------------------------------------------------------------------------
 
-    async def _enter(self, socket: LocalSocket, room: RoomId, nickname: str | None) -> Seat:
+    async def _enter(self, socket: LocalSocket, room: RoomId, nickname: str | None) -> None:
         while True:
             name = nickname or self.guest_name(await self.cluster.roster.next_guest(self.guest_kind))
             try:
-                await self.cluster.roster.enter(
+                entered = await self.cluster.roster.enter(
                     socket,
                     room,
                     name,
                     packet=self.arrival(name),
                     own=self.welcome(name).text,
-                    farewell=self.farewell(name),
+                    farewell=self.farewell,
                     data={"room": room.name, "nickname": name},
                 )
-                return Seat(room, name)
+                break
             except NicknameTaken:
                 if nickname is not None:
                     raise  # else somebody calls himself like a guest: take the next number
+        if not entered:  # an earlier try had succeeded unheard: the client never learned its name
+            self.manager.fanout.write((socket,), self.welcome(socket.nickname(room)))
 
-    async def _leave(self, socket: LocalSocket, seat: Seat) -> None:
-        await self.cluster.roster.leave(
-            socket.sid, seat.room, generation=socket.generation, packet=self.farewell(seat.nickname)
-        )
-        socket.farewells.pop(seat.room, None)
+    async def _leave_former(self, socket: LocalSocket, seat: Seat) -> None:
+        while seat.to_leave:
+            room = seat.to_leave[-1]
+            await self.cluster.roster.leave(
+                socket.sid, room, generation=socket.generation, packet=socket.farewell(room)
+            )
+            socket.farewells.pop(room, None)
+            seat.to_leave.pop()
 
-    async def _rename(self, socket: LocalSocket, seat: Seat, nickname: str) -> None:
-        packet = self._broadcast("rename", self.texts.renamed, nickname, old=seat.nickname)
-        await self.cluster.roster.rename(socket, seat.room, nickname, packet=packet, data={"nickname": nickname})
-        seat.nickname = nickname
-        farewell = self.farewell(nickname)
-        if farewell is not None:
-            socket.farewells[seat.room] = farewell
+    async def _rename(self, socket: LocalSocket, room: RoomId, nickname: str) -> None:
+        packet = self._broadcast("rename", self.texts.renamed, nickname, old=socket.nickname(room))
+        await self.cluster.roster.rename(socket, room, nickname, packet=packet, data={"nickname": nickname})
 
-    def _seat(self, socket: LocalSocket) -> Seat:
-        if socket.data is None:
+    def _room(self, socket: LocalSocket) -> RoomId:
+        seat: Seat | None = socket.data
+        if seat is None:
             raise Refused("join a room first", code="not_in_room")
-        seat: Seat = socket.data
-        return seat
+        return seat.room
 
     def _broadcast(
         self, kind: str, template: str, nickname: str, *, extra: dict[str, str] | None = None, **values: str

@@ -17,6 +17,8 @@ RESERVED_ROOMS = frozenset(
 )
 # Control characters, surrogates, line and paragraph separators.
 FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+# Letters and symbols by category that show nothing: Hangul fillers, the blank Braille pattern.
+BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 # They change the direction of what follows, so one name can look like another (UTR 36, 3.1.3).
 BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -31,7 +33,7 @@ def fields_of(args: list[Any]) -> Mapping[str, Any]:
 def nickname_in(fields: Mapping[str, Any]) -> str:
     """`nickname`: 1 to 64 characters after NFKC and trimming, but not `ALL`."""
     nickname = _name(fields, "nickname")
-    if nickname == EVERYBODY:
+    if "".join(char for char in nickname if unicodedata.category(char) != "Cf") == EVERYBODY:
         raise Refused(f"nobody can be called {EVERYBODY}", code="bad_nickname")
     return nickname
 
@@ -88,6 +90,6 @@ def _name(fields: Mapping[str, Any], field: str) -> str:
         raise Refused(f"`{field}` must have 1 to {NAME_CHARS_MAX} characters, not {len(name)}", code=code)
     if any(char in BIDI_CONTROLS or unicodedata.category(char) in FORBIDDEN_CATEGORIES for char in name):
         raise Refused(f"`{field}` has control characters", code=code)
-    if all(unicodedata.category(char) in ("Cf", "Zs", "Mn") for char in name):
+    if all(char in BLANKS or unicodedata.category(char) in ("Cf", "Zs", "Mn") for char in name):
         raise Refused(f"`{field}` has nothing that can be seen", code=code)
     return name

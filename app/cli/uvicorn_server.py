@@ -38,6 +38,7 @@ class NodeServer(uvicorn.Server):
 
     def __init__(self, app: Any, settings: Settings) -> None:
         super().__init__(_config(app, settings))
+        logging.getLogger("uvicorn.error").addFilter(_without_traceback)
         self._drain: Callable[[], Awaitable[None]] | None = getattr(app, "drain", None)
 
     @contextmanager
@@ -100,6 +101,13 @@ class NodeServer(uvicorn.Server):
             logger.error("draining was cut short, connections may be left")
         elif not draining.cancelled() and (error := draining.exception()):
             logger.error("draining failed", exc_info=error)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """A client that sends a text which is no UTF-8 is closed with 1007; that is no error of ours."""
+    if record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
+        record.exc_info, record.levelno, record.levelname = None, logging.INFO, "INFO"
+    return True
 
 
 def _config(app: Any, settings: Settings) -> uvicorn.Config:

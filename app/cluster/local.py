@@ -6,10 +6,14 @@ rooms and moves their positions, `cluster.delivery` their members.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..wire import Packet, RoomId
+
+# What the members who stay hear of one who goes, by nickname; None is nothing.
+Farewell = Callable[[str], Packet | None]
 
 
 class Cursor:
@@ -38,13 +42,23 @@ class LocalSocket(Cursor):
         self.namespace = namespace
         self.generation = 1
         self.rooms: dict[RoomId, LocalRoom] = {}
-        self.farewells: dict[RoomId, Packet] = {}  # what a room hears when this socket's connection ends
+        self.farewells: dict[RoomId, Farewell] = {}  # what a room hears when this connection ends
         self.held: list[Packet] | None = []  # what came before the client was told that it is connected
         self.leaving = False  # its disconnect handler runs
         self.data: Any = None  # the app's own view of this socket, never shared
 
     def __str__(self) -> str:
         return f"socket {self.sid}"
+
+    def nickname(self, room_id: RoomId) -> str:
+        """Its nickname in a room, as far as the room's log was delivered here; "" where it has none."""
+        room = self.rooms.get(room_id)
+        return room.roster.get(self.sid, "") if room is not None else ""
+
+    def farewell(self, room_id: RoomId) -> Packet | None:
+        """What those who stay in a room hear when this socket goes."""
+        farewell, nickname = self.farewells.get(room_id), self.nickname(room_id)
+        return farewell(nickname) if farewell is not None and nickname else None
 
 
 class LocalRoom(Cursor):
@@ -100,15 +114,21 @@ class Locals:
         self.sockets: dict[str, LocalSocket] = {}  # sid -> socket
         self.by_eio_sid: dict[str, dict[str, LocalSocket]] = {}  # eio_sid -> namespace -> socket
         self.rooms: dict[RoomId, LocalRoom] = {}
+        self.namespaces: Counter[str] = Counter()  # namespace -> sockets here
 
     def add(self, socket: LocalSocket) -> None:
         """Takes a socket in."""
         self.sockets[socket.sid] = socket
+        self.namespaces[socket.namespace] += 1
         self.by_eio_sid.setdefault(socket.eio_sid, {})[socket.namespace] = socket
 
     def remove(self, socket: LocalSocket) -> None:
         """Lets a socket go; it is a member of nothing here from now on."""
-        self.sockets.pop(socket.sid, None)
+        if self.sockets.pop(socket.sid, None) is None:
+            return
+        self.namespaces[socket.namespace] -= 1
+        if not self.namespaces[socket.namespace]:
+            del self.namespaces[socket.namespace]
         for room in socket.rooms.values():
             room.sockets.pop(socket.sid, None)
         namespaces = self.by_eio_sid.get(socket.eio_sid, {})

@@ -8,13 +8,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..errors import NicknameTaken, Refused
+from ..errors import NicknameTaken, Refused, Stale, StoreOverloaded, StoreUnavailable
 from ..node import Node, looks_like_sid
 from ..store.keys import Keys, room_of_field
 from ..store.redis import Store
 from ..store.scripts import script
 from ..wire import Closed, Joined, Left, Packet, Renamed, RoomId, encode_body, to_json
-from .local import LocalRoom, LocalSocket
+from .local import Farewell, LocalRoom, LocalSocket
 from .relay import Relay
 from .roomlog import clock_of
 from .writer import Writer
@@ -61,30 +61,43 @@ class Roster:
         *,
         packet: Packet | None = None,
         own: str = "",
-        farewell: Packet | None = None,
+        farewell: Farewell | None = None,
         data: Mapping[str, object] | None = None,
-    ) -> LocalRoom:
-        """Makes a socket of this node a member; it is one already when this returns.
+    ) -> bool:
+        """Makes a socket of this node a member; it is one when this returns. False: it was one before.
 
         `packet` goes to the room, the new member included, `own` (a packet's text) to the new member before
-        it, and `data` is bound to the socket, all with the change itself. `farewell` goes to those who stay
-        when the socket's connection ends. Raises NicknameTaken, Refused where
-        the room has the name of a socket, Stale, StoreError.
+        it, and `data` is bound to the socket, all with the change itself. `farewell` makes what those who
+        stay hear when the socket's connection ends. Raises NicknameTaken, Refused where the room has the
+        name of a socket, Stale, StoreError.
         """
-        if room_id in socket.rooms:
-            return socket.rooms[room_id]
-        room = await self._relay.open(room_id)
+        tried_before = room_id in socket.rooms
+        room = socket.rooms.get(room_id) or await self._relay.open(room_id)
+        if socket.sid in room.sockets:
+            return False
         socket.rooms[room_id] = room  # before the entry comes back, which may be before the reply does
-        try:
-            clock = await self._submit_enter(socket, room_id, nickname, packet, own, data or {})
-        except BaseException:
-            if socket.rooms.pop(room_id, None) is room:
-                self._relay.release(room)
-            raise
         if farewell is not None:
             socket.farewells[room_id] = farewell
+        try:
+            entered, clock = await self._submit_enter(socket, room_id, nickname, packet, own, data or {})
+        except (Refused, Stale, StoreUnavailable, StoreOverloaded):
+            if not tried_before:  # certainly no member; after an unknown outcome it may be one
+                self._not_entered(socket, room)
+            raise
+        await self._entered(socket, room, clock)
+        return entered
+
+    def _not_entered(self, socket: LocalSocket, room: LocalRoom) -> None:
+        socket.farewells.pop(room.room, None)
+        if socket.rooms.pop(room.room, None) is room:
+            self._relay.release(room)
+
+    async def _entered(self, socket: LocalSocket, room: LocalRoom, clock: int) -> None:
+        """Waits for the entry; where it came before this room was opened here (a join whose answer was lost,
+        tried again), makes the socket a member now."""
         await room.reached(clock)
-        return room
+        if socket.rooms.get(room.room) is room and not room.closed:
+            room.sockets[socket.sid] = socket
 
     def _submit_enter(
         self,
@@ -94,17 +107,17 @@ class Roster:
         packet: Packet | None,
         own: str,
         data: Mapping[str, object],
-    ) -> "asyncio.Future[int]":
+    ) -> "asyncio.Future[tuple[bool, int]]":
         keys = self._keys.room(room_id)
         name = room_id.name or ""
         same_name = self._keys.socket(name) if looks_like_sid(name) else f"{keys.members}:none"
 
-        def settle(reply: bytes) -> int:
+        def settle(reply: bytes) -> tuple[bool, int]:
             if reply == b"taken":
                 raise NicknameTaken(f"{nickname!r} is taken in this room")
             if reply == b"reserved":
                 raise Refused("a room cannot have the name of a socket", code="reserved_name")
-            return clock_of(reply.replace(b"already", b"ok"))
+            return reply.startswith(b"ok"), clock_of(reply.replace(b"already", b"ok"))
 
         return self._writer.submit(
             script("member_enter"),
@@ -120,7 +133,7 @@ class Roster:
             settle,
         )
 
-    def rename(
+    async def rename(
         self,
         socket: LocalSocket,
         room_id: RoomId,
@@ -128,10 +141,10 @@ class Roster:
         *,
         packet: Packet | None = None,
         data: Mapping[str, object] | None = None,
-    ) -> "asyncio.Future[int]":
-        """Gives a member another nickname. The clock is 0 where it had that one.
+    ) -> None:
+        """Gives a member another nickname; its node's replica has it when this returns.
 
-        Fails with NicknameTaken, NotConnected where the socket is no member, Stale, StoreError.
+        Raises NicknameTaken, NotConnected where the socket is no member, Stale, StoreError.
         """
         keys = self._keys.room(room_id)
 
@@ -140,7 +153,7 @@ class Roster:
                 raise NicknameTaken(f"{nickname!r} is taken in this room")
             return clock_of(b"ok 0" if reply == b"same" else reply)
 
-        return self._writer.submit(
+        clock = await self._writer.submit(
             script("member_rename"),
             (keys.log, keys.last, keys.members, keys.roster, self._keys.socket(socket.sid)),
             (
@@ -150,6 +163,9 @@ class Roster:
             ),
             settle,
         )
+        room = socket.rooms.get(room_id)
+        if room is not None:
+            await room.reached(clock)
 
     def leave(
         self,

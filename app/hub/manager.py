@@ -140,10 +140,11 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
                 await self.can_disconnect(sid, namespace)
             return
         rooms = [room_id for room_id in socket.rooms if room_id.name is not None]
+        farewells = {room_id: socket.farewell(room_id) for room_id in rooms}
         self._forget(socket)
         roster = self.cluster.roster
         ends = [
-            roster.leave(sid, room_id, generation=socket.generation, packet=socket.farewells.get(room_id))
+            roster.leave(sid, room_id, generation=socket.generation, packet=farewells[room_id])
             for room_id in rooms
         ]
         ends.append(self.cluster.sockets.disconnect(socket))
@@ -163,7 +164,7 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
 
     def get_namespaces(self) -> Iterable[str]:
         """The namespaces in which this node has sockets."""
-        return {socket.namespace for socket in self.cluster.locals.sockets.values()}
+        return list(self.cluster.locals.namespaces)
 
     def get_participants(self, namespace: str, room: Target) -> Iterator[tuple[str, str]]:
         """(sid, eio_sid) of this node's members of a room, of everybody (None), or of any of several."""
@@ -270,8 +271,12 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
         if asked is None:
             return  # nobody asked, or did so too long ago
         node_id, ask_id = asked
-        args, attachments = packet.Packet.deconstruct_binary(list(data or []))
-        answer = Answer(ask_id, Packet(to_json(args), tuple(bytes(part) for part in attachments)))
+        try:
+            args, attachments = packet.Packet.deconstruct_binary(list(data or []))
+            answer = Answer(ask_id, Packet(to_json(args), tuple(bytes(part) for part in attachments)))
+        except (TypeError, ValueError, RecursionError) as error:
+            logger.info("socket %s acknowledged something that cannot be passed on: %s", sid, error)
+            return
         await self._logged("an acknowledgement", self.cluster.log.notify_node(node_id, answer))
 
     # --- rooms ---------------------------------------------------------------------------------------------
@@ -376,7 +381,9 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
 
     def answer(self, answer: Answer) -> None:
         """An answer has come to something this node asked."""
-        args = packet.Packet.reconstruct_binary(from_json(answer.packet.text), answer.packet.attachments)
+        args = from_json(answer.packet.text)
+        if answer.packet.attachments:  # else what looks like a placeholder is the client's own
+            args = packet.Packet.reconstruct_binary(args, answer.packet.attachments)
         self.acknowledgements.answered(answer.ask_id, args)
 
     async def _enter_and_answer(self, request: Enter) -> None:

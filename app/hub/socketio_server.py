@@ -4,12 +4,13 @@ Packets of one connection are handled in the order they came (`hub.turns`); a pa
 ends its connection, as the Node.js server does, without a traceback; a handler may return a future as its
 acknowledgement.
 
-It touches python-socketio's private `_handle_eio_message`, `_handle_eio_disconnect`, `_handle_connect`,
-`_handle_disconnect`, `_handle_ack`, `_trigger_event`, `_send_packet`, `_binary_packet` and
+It touches python-socketio's private `_handle_eio_connect`, `_handle_eio_message`, `_handle_eio_disconnect`,
+`_handle_connect`, `_handle_disconnect`, `_handle_ack`, `_trigger_event`, `_send_packet`, `_binary_packet` and
 `_engineio_server_class`; `tests/hub/test_socketio_internals.py` fails when they move.
 """
 
 import asyncio
+import json
 import logging
 from functools import partial
 from typing import Any
@@ -44,8 +45,11 @@ class OrjsonModule:
 
     @staticmethod
     def loads(text: str | bytes, **_: Any) -> Any:
-        """The value of a JSON text. Raises ValueError."""
-        return wire.from_json(text)
+        """The value of a JSON text, lone surrogates replaced by U+FFFD. Raises ValueError."""
+        try:
+            return wire.from_json(text)
+        except ValueError:
+            return wire.from_json(_without_lone_surrogates(text))
 
 
 class ClusterServer(AsyncServer):  # type: ignore[misc]
@@ -147,10 +151,13 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
         return None
 
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
-        """As python-socketio's; where Redis is away the connection ends, so that the client tries again.
-
-        (A stock client does not come back after CONNECT_ERROR.)
+        """As python-socketio's, with an error object for an unknown namespace; where Redis is away the
+        connection ends, so that the client tries again (a stock one does not after CONNECT_ERROR).
         """
+        if not self._knows(namespace or "/"):
+            error = self.packet_class(packet.CONNECT_ERROR, {"message": "Invalid namespace"}, namespace)
+            await self._send_packet(eio_sid, error)
+            return
         try:
             await super()._handle_connect(eio_sid, namespace, data)
         except StoreError as error:
@@ -160,6 +167,11 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
             self._metrics.handler_errors += 1
             logger.exception("the connect handler of %s failed", namespace or "/")
             await self._abandon(eio_sid, namespace)
+
+    def _knows(self, namespace: str) -> bool:
+        if self.namespaces == "*":
+            return True
+        return any(namespace in known for known in (self.handlers, self.namespace_handlers, self.namespaces))
 
     async def _abandon(self, eio_sid: str, namespace: str | None) -> None:
         """Undoes a connect that failed half-way."""
@@ -206,6 +218,18 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
         connection = self.eio.sockets.get(eio_sid)
         if connection is not None:
             await connection.close(wait=False, reason=self.reason.TRANSPORT_ERROR)
+
+
+def _without_lone_surrogates(text: str | bytes) -> bytes:
+    """The same JSON with U+FFFD for each half of a character: browsers send them, as `\\ud800`, and strict
+    parsers refuse them. Raises ValueError where it is no JSON all the same."""
+    value = json.loads(text, parse_constant=_refuse)
+    exact = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass")
+    return exact.decode("utf-16", "replace").encode()
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _check(pkt: packet.Packet) -> None:

@@ -58,7 +58,8 @@ class Turns:
             try:
                 await job()
             finally:
-                done.set_result(None)
+                if not done.done():  # else whoever waited was cancelled
+                    done.set_result(None)
 
         self._put(client, and_tell)
         await done
@@ -77,6 +78,11 @@ class Turns:
             job = line.jobs.popleft()
             try:
                 to_come = await job()
+            except asyncio.CancelledError:
+                if line.task is not None and line.task.cancelling():
+                    raise
+                logger.warning("an event's handler waited for something that was cancelled")
+                to_come = None
             except Exception:  # an app's handler; its error must not end the line
                 logger.exception("an event's handler failed")
                 to_come = None

@@ -1,25 +1,47 @@
 """python-engineio's server with sessions that say which node owns them.
 
 It touches python-engineio's private `_handle_connect`, to make our sockets instead of its own and to announce
-the ping interval in whole milliseconds; `tests/transport/test_engineio_internals.py` fails when it moves.
+the ping interval in whole milliseconds, and its driver table `_async`;
+`tests/transport/test_engineio_internals.py` fails when they move.
 """
 
 from typing import Any
 
 from engineio import AsyncServer, exceptions, packet
+from engineio.async_drivers.asgi import translate_request
 
 from ..node import Node
 from .engineio_socket import EngineSocket
+
+
+class ClientLeft(Exception):
+    """The client was gone before its request had come whole; there is nobody to answer."""
+
+
+async def _translate_request(scope: Any, receive: Any, send: Any) -> dict[str, Any]:
+    environ: dict[str, Any] = await translate_request(scope, receive, send)
+    if not environ:
+        raise ClientLeft
+    return environ
 
 
 class EngineServer(AsyncServer):  # type: ignore[misc]
     """An Engine.IO server of one node."""
 
     start_service_task: bool
+    _async: dict[str, Any]
 
     def __init__(self, *, node: Node, **options: Any) -> None:
         super().__init__(**options)
         self._node = node
+        self._async = self._async | {"translate_request": _translate_request}
+
+    async def handle_request(self, scope: Any, receive: Any, send: Any) -> Any:
+        """One HTTP request or WebSocket, as ASGI has it."""
+        try:
+            return await super().handle_request(scope, receive, send)
+        except ClientLeft:
+            return None
 
     def generate_id(self) -> str:
         """A session id that begins with the node's id."""
@@ -29,6 +51,8 @@ class EngineServer(AsyncServer):  # type: ignore[misc]
         self, environ: dict[str, Any], transport: str, jsonp_index: int | None = None
     ) -> Any:
         """Opens a session; for a WebSocket, returns when it has ended."""
+        if transport == "websocket" and environ["asgi.scope"]["type"] != "websocket":
+            return self._bad_request("Invalid websocket upgrade")
         self._start_service_task()
         sid = self.generate_id()
         socket = self.sockets[sid] = EngineSocket(self, sid)

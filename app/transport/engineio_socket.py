@@ -8,6 +8,7 @@ It touches python-engineio's private `_websocket_handler` and the attributes `qu
 """
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 from engineio import exceptions, packet
@@ -15,7 +16,9 @@ from engineio.async_socket import AsyncSocket
 
 # A client that began an upgrade has this long to finish it (the stock client allows itself 10 s).
 UPGRADE_TIMEOUT_S = 10.0
-SEPARATOR = "\x1e"  # Engine.IO v4: between the packets of one long-polling payload
+# A megabyte can hold half a million packets; the node's others get a turn after so many.
+PACKETS_PER_TURN = 64
+SEPARATOR = b"\x1e"  # Engine.IO v4: between the packets of one long-polling payload
 
 
 class BadMessage(exceptions.EngineIOError):  # type: ignore[misc]
@@ -34,18 +37,29 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
         """The packets of one POST body, in order, however many (stock python-engineio: at most 16).
 
+        A body that was cut off is not handled at all, and nothing of one behind the end of the session.
         Raises ContentTooLongError and BadMessage.
         """
-        length = int(environ.get("CONTENT_LENGTH", "0"))
-        if length > self.server.max_http_buffer_size:
+        limit = self.server.max_http_buffer_size
+        if int(environ.get("CONTENT_LENGTH", "0")) > limit:
             raise exceptions.ContentTooLongError
-        body: bytes = await environ["wsgi.input"].read(length)
-        try:
-            packets = [_decode(part) for part in body.decode().split(SEPARATOR)]
-        except UnicodeDecodeError:
-            raise BadMessage from None
-        for pkt in packets:
-            await self.receive(pkt)
+        body: bytes = await environ["wsgi.input"].read(limit + 1)
+        if len(body) > limit:
+            raise exceptions.ContentTooLongError
+        if environ["wsgi.input"].event["type"] == "http.disconnect":
+            return
+        for number, part in enumerate(_parts(body), 1):
+            if self.closing:
+                return
+            await self.receive(_decode(part))
+            if number % PACKETS_PER_TURN == 0:
+                await asyncio.sleep(0)
+
+    async def receive(self, pkt: packet.Packet) -> None:
+        """Handles one packet. Raises BadMessage for an UPGRADE where no upgrade is under way."""
+        if pkt.packet_type == packet.UPGRADE:
+            raise BadMessage
+        await super().receive(pkt)
 
     async def handle_get_request(self, environ: dict[str, Any]) -> Any:
         """A poll's packets, or the WebSocket's response. A poll that the end of the session meets fails.
@@ -69,6 +83,7 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
         reason = reason or self.server.reason.SERVER_DISCONNECT
         await self.server._trigger_event("disconnect", self.sid, reason, run_async=False)
         self.closed = True
+        self.server.sockets.pop(self.sid, None)  # requests that still come find no session
 
     async def _websocket_handler(self, ws: Any) -> None:
         """A WebSocket from its opening, or from an upgrade's probe, to its end."""
@@ -123,6 +138,19 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
         except (OSError, RuntimeError, exceptions.QueueEmpty):
             pass  # the other side is gone; reading ends as well
         await ws.close()
+
+
+def _parts(body: bytes) -> Iterator[str]:
+    """The packets of a long-polling payload. Raises BadMessage where one is not UTF-8."""
+    start = 0
+    while start >= 0:
+        end = body.find(SEPARATOR, start)
+        part = body[start:end] if end >= 0 else body[start:]
+        start = end + 1 if end >= 0 else -1
+        try:
+            yield part.decode()
+        except UnicodeDecodeError:
+            raise BadMessage from None
 
 
 def _decode(data: str | bytes) -> packet.Packet:

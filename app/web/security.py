@@ -24,9 +24,16 @@ def origin_check(allowed: Sequence[str]) -> Callable[[str | None, dict[str, Any]
         if origin is None or "*" in allowed or origin in allowed:
             return True
         host: str = environ.get("HTTP_HOST", "")
-        return host != "" and urlsplit(origin).netloc.lower() == host.lower()
+        return host != "" and _host_of(origin) == host.lower()
 
     return may_connect
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def require_token(token: str) -> Callable[[Request], None]:

@@ -229,9 +229,7 @@ async def test_binary_and_text_emits_keep_their_order(node: Node) -> None:
     for number in range(50):
         await node.server.emit("count", {"number": number, "bytes": b"x" * (number % 2)})
         await node.server.emit("count", number)
-    numbers = [
-        args[0] if isinstance(args[0], int) else args[0]["number"] for args in await _counts(node, ann)
-    ]
+    numbers = [args[0] if isinstance(args[0], int) else args[0]["number"] for args in await _counts(node, ann)]
     assert numbers == [number for number in range(50) for _ in range(2)]
 
 
@@ -256,9 +254,7 @@ async def test_data_changed_after_the_emit_arrives_as_it_was(node: Node) -> None
     [(None, ()), ("text", ("text",)), ((1, {"b": b"\x00"}), (1, {"b": b"\x00"})), ([1, 2], ([1, 2],))],
     ids=["without_a_value", "with_a_text", "with_several_values", "with_a_list"],
 )
-async def test_a_callback_gets_what_the_client_acknowledges(
-    node: Node, reply: Any, args: tuple[Any, ...]
-) -> None:
+async def test_a_callback_gets_what_the_client_acknowledges(node: Node, reply: Any, args: tuple[Any, ...]) -> None:
     ann = await node.client()
     ann.replies["ask"] = reply
     answers: list[tuple[Any, ...]] = []
@@ -604,9 +600,7 @@ async def test_an_emit_from_the_connect_handler_to_its_own_sid_arrives(node: Nod
     assert await node.received(ann) == [[("welcome", ({"sid": ann.sid},)), ("joined", (ann.sid,))]]
 
 
-async def test_a_stock_client_gets_what_was_emitted_before_it_was_connected(
-    node: Node, js: JsClients
-) -> None:
+async def test_a_stock_client_gets_what_was_emitted_before_it_was_connected(node: Node, js: JsClients) -> None:
     @node.server.on("connect")
     async def connect(sid: str, environ: dict[str, Any]) -> None:
         await node.server.emit("welcome", 1, to=sid)
@@ -899,9 +893,7 @@ async def test_a_session_of_one_namespace_is_not_seen_in_another(node: Node) -> 
 
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
-async def test_stock_clients_get_rooms_binaries_and_are_asked(
-    node: Node, js: JsClients, transport: str
-) -> None:
+async def test_stock_clients_get_rooms_binaries_and_are_asked(node: Node, js: JsClients, transport: str) -> None:
     ann = await js.open(node.url, transports=[transport], replies={"ask": [1, b"\x00"]})
     bob = await js.open(node.url, transports=[transport])
     assert ann.sid is not None
@@ -1248,9 +1240,7 @@ async def test_an_emitter_reaches_everybody_in_a_namespace(pair: Pair, emitter: 
     assert await pair.a.received(ann, bob, eve) == [[("hello", (1,))], [("hello", (1,))], [("hi", ())]]
 
 
-async def test_an_emitter_to_an_unknown_room_reaches_nobody_and_is_no_error(
-    pair: Pair, emitter: Emitter
-) -> None:
+async def test_an_emitter_to_an_unknown_room_reaches_nobody_and_is_no_error(pair: Pair, emitter: Emitter) -> None:
     ann, bob = await _met(pair)
     await emitter.emit("hi", 1, room="no such room")
     assert await pair.a.received(ann, bob) == [[], []]

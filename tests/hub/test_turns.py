@@ -187,11 +187,6 @@ async def _cancelled(jobs: Jobs) -> None:
     await lost
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="turns.py: a job that raises CancelledError ends the line's task while line.task stays set, "
-    "so no later event and not even the disconnect of this client is ever handled",
-)
 async def test_a_job_that_meets_a_cancelled_future_does_not_end_the_line(jobs: Jobs) -> None:
     turns = Turns(limit=2)
     await turns.take("a", lambda: _cancelled(jobs))
@@ -250,11 +245,6 @@ async def test_take_last_returns_when_its_job_fails(jobs: Jobs) -> None:
     assert jobs.notes[-1] == "last"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="turns.py: `done.set_result` raises InvalidStateError when the waiter was cancelled meanwhile, "
-    "and that is logged as a handler's failure, with a traceback",
-)
 async def test_take_last_whose_caller_is_cancelled_still_runs_and_logs_nothing(
     jobs: Jobs, caplog: pytest.LogCaptureFixture
 ) -> None:
