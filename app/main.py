@@ -48,8 +48,8 @@ class Application:
             self._find_node,
             self.manager.cluster.metrics,
             poll_s=settings.ping_interval_s + settings.ping_timeout_s,
-            message_bytes=settings.max_message_bytes,
         )
+        self._engine = SecurityHeaders(self.forwarder, pages=False)
         self.web = Starlette(
             routes=[*Api(self.manager.cluster, settings.admin_token).routes(), *pages.routes()],
             middleware=[Middleware(SecurityHeaders)],
@@ -60,7 +60,7 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Engine.IO to the forwarder, everything else to the web."""
         if scope["type"] != "lifespan" and scope["path"] in ENGINE_PATHS:
-            await self.forwarder(scope, receive, send)
+            await self._engine(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:

@@ -24,6 +24,8 @@ from .manager import ClusterManager
 from .turns import Turns
 
 logger = logging.getLogger(__name__)
+for _library in ("app.socketio", "app.engineio"):  # at INFO they write a line for every packet
+    logging.getLogger(_library).setLevel(logging.ERROR)
 
 # Events that only the library itself may raise (socket.io-parser refuses them, too).
 RESERVED_EVENTS = frozenset({"connect", "connect_error", "disconnect", "disconnecting"})
@@ -61,6 +63,8 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
             client_manager=manager,
             node=manager.node,
             async_mode="asgi",
+            logger=logging.getLogger("app.socketio"),
+            engineio_logger=logging.getLogger("app.engineio"),
             json=OrjsonModule,
             ping_interval=settings.ping_interval_s,
             ping_timeout=settings.ping_timeout_s,

@@ -6,6 +6,7 @@ the ping interval in whole milliseconds, and its driver table `_async`;
 """
 
 from typing import Any
+from urllib.parse import parse_qs
 
 from engineio import AsyncServer, exceptions, packet
 from engineio.async_drivers.asgi import translate_request
@@ -22,6 +23,10 @@ async def _translate_request(scope: Any, receive: Any, send: Any) -> dict[str, A
     environ: dict[str, Any] = await translate_request(scope, receive, send)
     if not environ:
         raise ClientLeft
+    if "j" in parse_qs(environ["QUERY_STRING"]):
+        # JSONP: a script element sends no Origin, so any page could open a session. No client of Engine.IO 4
+        # has it; python-engineio refuses an unknown transport.
+        environ["QUERY_STRING"] = "EIO=4&transport=jsonp"
     return environ
 
 

@@ -8,7 +8,7 @@ It touches python-engineio's private `_websocket_handler` and the attributes `qu
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from engineio import exceptions, packet
@@ -33,6 +33,7 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
     upgraded: bool
     closing: bool
     closed: bool
+    polling = False  # a poll is under way
 
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
         """The packets of one POST body, in order, however many (stock python-engineio: at most 16).
@@ -51,7 +52,7 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
         for number, part in enumerate(_parts(body), 1):
             if self.closing:
                 return
-            await self.receive(_decode(part))
+            await self.receive(_decode(_text(part)))
             if number % PACKETS_PER_TURN == 0:
                 await asyncio.sleep(0)
 
@@ -62,14 +63,37 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
         await super().receive(pkt)
 
     async def handle_get_request(self, environ: dict[str, Any]) -> Any:
-        """A poll's packets, or the WebSocket's response. A poll that the end of the session meets fails.
+        """A poll's packets, or the WebSocket's response.
 
-        (An Engine.IO CLOSE packet would keep a stock Python client from ever coming back.)
+        A poll that the end of the session meets fails: an Engine.IO CLOSE packet would keep a stock Python
+        client from ever coming back. A poll whose client leaves ends the session, as in the Node.js server:
+        what it may have taken with it is lost otherwise, and nobody told.
         """
-        answer = await super().handle_get_request(environ)
-        if answer == []:
+        if environ["asgi.scope"]["type"] == "websocket":
+            return await super().handle_get_request(environ)
+        if self.polling:
+            raise BadMessage
+        self.polling = True
+        try:
+            packets = await self._poll_for(environ)
+        finally:
+            self.polling = False
+        if packets == []:
             raise exceptions.SocketIsClosedError
-        return answer
+        return packets
+
+    async def _poll_for(self, environ: dict[str, Any]) -> Any:
+        polling = asyncio.ensure_future(super().handle_get_request(environ))
+        leaving = asyncio.ensure_future(_left(environ["asgi.receive"]))
+        await asyncio.wait((polling, leaving), return_when=asyncio.FIRST_COMPLETED)
+        left = leaving.done() and not leaving.cancelled()
+        leaving.cancel()
+        if left:
+            polling.cancel()
+            await asyncio.gather(polling, return_exceptions=True)
+            await self.close(wait=False, reason=self.server.reason.TRANSPORT_CLOSE)
+            raise exceptions.SocketIsClosedError
+        return await polling
 
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
         """Ends the session: a WebSocket is closed, a poll fails.
@@ -79,16 +103,19 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
         if self.closed or self.closing:
             return
         self.closing = True
-        self.queue.put_nowait(None)
         reason = reason or self.server.reason.SERVER_DISCONNECT
+        if reason == self.server.reason.CLIENT_DISCONNECT:  # its poll in flight ends in peace
+            self.queue.put_nowait(packet.Packet(packet.NOOP))
+        self.queue.put_nowait(None)
         await self.server._trigger_event("disconnect", self.sid, reason, run_async=False)
         self.closed = True
         self.server.sockets.pop(self.sid, None)  # requests that still come find no session
 
     async def _websocket_handler(self, ws: Any) -> None:
         """A WebSocket from its opening, or from an upgrade's probe, to its end."""
-        if self.connected and not await self._upgrade(ws):
-            return
+        if self.connected:
+            if not await self._upgrade(ws):
+                return
         self.connected = self.upgraded = True
         writer = asyncio.ensure_future(self._write(ws))
         reason = self.server.reason.TRANSPORT_CLOSE
@@ -107,19 +134,25 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
 
     async def _upgrade(self, ws: Any) -> bool:
         """Engine.IO v4, "Upgrade": probe, answer, end the poll in flight, wait for the client's word."""
+        if self.upgraded or self.upgrading:
+            return False
         try:
             async with asyncio.timeout(UPGRADE_TIMEOUT_S):
-                if self.upgraded or not _is(await ws.wait(), packet.PING, "probe"):
+                if not _is(await ws.wait(), packet.PING, "probe") or self.upgraded or self.upgrading:
                     return False
-                self.upgrading = True  # from here on nothing leaves by long-polling
-                await ws.send(packet.Packet(packet.PONG, data="probe").encode())
-                self.queue.put_nowait(packet.Packet(packet.NOOP))
-                self.upgraded = _is(await ws.wait(), packet.UPGRADE, "")
-        except (OSError, BadMessage):
-            pass
+                return await self._switch(ws)
+        except (OSError, BadMessage):  # a time-out is an OSError
+            return False
+
+    async def _switch(self, ws: Any) -> bool:
+        self.upgrading = True  # from here on nothing leaves by long-polling
+        try:
+            await ws.send(packet.Packet(packet.PONG, data="probe").encode())
+            self.queue.put_nowait(packet.Packet(packet.NOOP))
+            self.upgraded = _is(await ws.wait(), packet.UPGRADE, "")
         finally:
             self.upgrading = False
-        return bool(self.upgraded)
+        return self.upgraded
 
     async def _read(self, ws: Any) -> None:
         patience_s = self.server.ping_interval + self.server.ping_timeout
@@ -140,17 +173,26 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
         await ws.close()
 
 
-def _parts(body: bytes) -> Iterator[str]:
-    """The packets of a long-polling payload. Raises BadMessage where one is not UTF-8."""
+async def _left(receive: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+    """Returns when the client of a request, which was read, has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _parts(body: bytes) -> Iterator[bytes]:
+    """The packets of a long-polling payload."""
     start = 0
-    while start >= 0:
-        end = body.find(SEPARATOR, start)
-        part = body[start:end] if end >= 0 else body[start:]
-        start = end + 1 if end >= 0 else -1
-        try:
-            yield part.decode()
-        except UnicodeDecodeError:
-            raise BadMessage from None
+    while (end := body.find(SEPARATOR, start)) >= 0:
+        yield body[start:end]
+        start = end + 1
+    yield body[start:]
+
+
+def _text(part: bytes) -> str:
+    try:
+        return part.decode()
+    except UnicodeDecodeError:
+        raise BadMessage from None
 
 
 def _decode(data: str | bytes) -> packet.Packet:

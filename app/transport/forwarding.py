@@ -44,9 +44,7 @@ class Forwarder:
     `poll_s`: the longest a poll may take.
     """
 
-    def __init__(
-        self, app: App, node: Node, find_node: FindNode, metrics: Metrics, *, poll_s: float, message_bytes: int
-    ) -> None:
+    def __init__(self, app: App, node: Node, find_node: FindNode, metrics: Metrics, *, poll_s: float) -> None:
         self._app = app
         self._node = node
         self._find_node = find_node
@@ -54,7 +52,6 @@ class Forwarder:
         self._timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=poll_s + MARGIN_S
         )
-        self._message_bytes = message_bytes
         self._client: aiohttp.ClientSession | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,7 +87,7 @@ class Forwarder:
     # --- HTTP ----------------------------------------------------------------------------------------------
 
     async def _forward_http(self, url: str, scope: Scope, receive: Receive, send: Send) -> None:
-        body = _Body(receive)
+        body = _Body(receive, has_content=scope["method"] == "POST")
         exchange = asyncio.ensure_future(self._exchange(url, scope, body, send))
         leaving = asyncio.ensure_future(body.left())
         await asyncio.wait((exchange, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -105,7 +102,7 @@ class Forwarder:
                 scope["method"],
                 url,
                 headers=_headers(scope),
-                data=body.chunks() if scope["method"] == "POST" else None,
+                data=body.chunks() if body.has_content else None,
                 allow_redirects=False,
             ) as response:
                 headers = [(n.lower(), v) for n, v in response.raw_headers if n.lower() not in NOT_FORWARDED]
@@ -126,9 +123,7 @@ class Forwarder:
         if (await receive())["type"] != "websocket.connect":
             return
         try:
-            other = await self._session().ws_connect(
-                url, headers=_headers(scope), max_msg_size=self._message_bytes + 1, compress=0
-            )
+            other = await self._session().ws_connect(url, headers=_headers(scope), max_msg_size=0, compress=0)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self._failed(url, error)
             await _refuse(scope, send)
@@ -152,9 +147,12 @@ class Forwarder:
 class _Body:
     """A request's body, and the word that its client has left."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, *, has_content: bool) -> None:
+        self.has_content = has_content
         self._receive = receive
         self._read = asyncio.Event()
+        if not has_content:
+            self._read.set()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes."""

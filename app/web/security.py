@@ -48,25 +48,26 @@ def require_token(token: str) -> Callable[[Request], None]:
 
 
 class SecurityHeaders:
-    """ASGI middleware: no script, style or frame but our own, and no guessing of types."""
+    """ASGI middleware: no guessing of types, and for pages no script, style or frame but our own."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, pages: bool = True) -> None:
         self._app = app
+        self._pages = pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Adds the headers to every answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        policy = _policy(Request(scope).headers.get("host", ""))
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["Content-Security-Policy"] = policy
                 headers["X-Content-Type-Options"] = "nosniff"
-                headers["Referrer-Policy"] = "no-referrer"
-                headers["Cross-Origin-Opener-Policy"] = "same-origin"
+                if self._pages:
+                    headers["Content-Security-Policy"] = _policy(Request(scope).headers.get("host", ""))
+                    headers["Referrer-Policy"] = "no-referrer"
+                    headers["Cross-Origin-Opener-Policy"] = "same-origin"
             await send(message)
 
         await self._app(scope, receive, with_headers)
