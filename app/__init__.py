@@ -1,0 +1,1 @@
+"""A horizontally scaled Socket.IO cluster kit: one ordered log for each room, in Redis."""

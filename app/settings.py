@@ -29,6 +29,7 @@ class Settings(BaseSettings):
 
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0",
+        repr=False,
         description="`redis://`, `rediss://`, `unix://` or `redis+sentinel://host:port,host:port/service/db`.",
     )
     key_prefix: str = Field(
@@ -46,7 +47,7 @@ class Settings(BaseSettings):
         120, ge=1, description="Seconds a log's entries are kept, and the log itself after its last member."
     )
     lease_s: float = Field(
-        5.0, ge=1, le=300, description="Seconds without a heartbeat after which a node counts as dead."
+        5.0, ge=2, le=300, description="Seconds without a heartbeat after which a node counts as dead."
     )
 
     ping_interval_s: float = Field(25.0, gt=0, le=3600, description="Seconds between Engine.IO pings.")
@@ -55,7 +56,7 @@ class Settings(BaseSettings):
         1_000_000, ge=1_000, le=100_000_000, description="Largest message or request body a client may send."
     )
     event_queue_max: int = Field(
-        256, ge=1, description="Unhandled events one socket may have before its reading is paused."
+        256, ge=1, description="Unhandled events one client may have before its reading is paused."
     )
 
     locale: Literal["ko", "en"] = Field("ko", description="Language of the texts the server writes.")
@@ -63,7 +64,7 @@ class Settings(BaseSettings):
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Other origins whose pages may connect, separated by commas; `*` allows all."
     )
-    admin_token: str = Field("", description="Bearer token that `/api/*` asks for where it is set.")
+    admin_token: str = Field("", repr=False, description="Bearer token that `/api/*` asks for where it is set.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
 
     @field_validator("redis_url")

@@ -244,7 +244,7 @@ def decode_body(body: bytes) -> Payload:
         if head == b"e -":  # nearly all there is: an event to a whole room
             return Event(Packet(tail.decode()))
         return _decode_fields(_KINDS[head[:1]], head[2:], tail)
-    except (KeyError, TypeError, ValueError):
+    except (LookupError, TypeError, ValueError, AttributeError):
         return Unknown(body)
 
 

@@ -69,7 +69,8 @@ class RoomChat(ChatNamespace):
         seat: Seat | None = socket.data
         if seat is None or seat.room != room:
             await self._enter(socket, room, nickname)
-            seat = socket.data = Seat(room, [seat.room, *seat.to_leave] if seat is not None else [])
+            former = [seat.room, *seat.to_leave] if seat is not None else []
+            seat = socket.data = Seat(room, [other for other in former if other != room])
         elif nickname is not None:
             await self._rename(socket, room, nickname)
         await self._leave_former(socket, seat)
@@ -130,7 +131,7 @@ class RoomChat(ChatNamespace):
                     name,
                     packet=self.arrival(name),
                     own=self.welcome(name).text,
-                    farewell=self.farewell,
+                    farewell=self._farewell(name),
                     data={"room": room.name, "nickname": name},
                 )
                 break
@@ -142,16 +143,18 @@ class RoomChat(ChatNamespace):
 
     async def _leave_former(self, socket: LocalSocket, seat: Seat) -> None:
         while seat.to_leave:
-            room = seat.to_leave[-1]
-            await self.cluster.roster.leave(
-                socket.sid, room, generation=socket.generation, packet=socket.farewell(room)
-            )
-            socket.farewells.pop(room, None)
+            await self.cluster.roster.leave_here(socket, seat.to_leave[-1])
             seat.to_leave.pop()
 
     async def _rename(self, socket: LocalSocket, room: RoomId, nickname: str) -> None:
         packet = self._broadcast("rename", self.texts.renamed, nickname, old=socket.nickname(room))
-        await self.cluster.roster.rename(socket, room, nickname, packet=packet, data={"nickname": nickname})
+        await self.cluster.roster.rename(
+            socket, room, nickname, packet=packet, farewell=self._farewell(nickname), data={"nickname": nickname}
+        )
+
+    def _farewell(self, nickname: str) -> str:
+        packet = self.farewell(nickname)
+        return packet.text if packet is not None else ""
 
     def _room(self, socket: LocalSocket) -> RoomId:
         seat: Seat | None = socket.data

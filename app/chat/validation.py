@@ -46,7 +46,8 @@ def optional_nickname_in(fields: Mapping[str, Any]) -> str | None:
 def room_in(fields: Mapping[str, Any]) -> str:
     """`room`: 1 to 64 characters after NFKC and trimming, but not the path of a page or an endpoint."""
     room = _name(fields, "room")
-    if room in RESERVED_ROOMS:
+    first, *inner = room.split("/")
+    if first in RESERVED_ROOMS or not {".", ".."}.isdisjoint(inner):
         raise Refused(f"no room can be called {room!r}", code="bad_room")
     return room
 

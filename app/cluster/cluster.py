@@ -19,18 +19,19 @@ from ..store.redis import CONNECTION_ERRORS, Store
 from .delivery import Delivery, FanOut, Notices
 from .local import Locals
 from .nodes import Nodes
+from .reconciler import Reconciler
 from .relay import Relay
 from .roomlog import RoomLog
 from .roster import Roster
 from .sockets import Sockets
-from .supervision import keep_running
+from .supervision import end, keep_running
 from .writer import HighestClock, Writer
 
 logger = logging.getLogger(__name__)
 
 # The canary comes every second; after this many without one the node takes no new clients.
 CANARY_MAX_AGE_S = 5.0
-DRAIN_S = 5.0
+DRAIN_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,11 @@ class Cluster:
             self.metrics,
             lease_s=settings.lease_s,
             connections=lambda: len(self.locals.by_eio_sid),
+            on_beat=self._after_beat,
             on_data_loss=self._check_everything,
+        )
+        self.reconciler = Reconciler(
+            self.store, self.keys, node, self.locals, self.writer, self.roster, self.sockets
         )
         self._fanout = fanout
         self._loops: list[asyncio.Task[None]] = []
@@ -103,15 +108,17 @@ class Cluster:
         """Sees waiting appends through for a moment, leaves the registry, and ends the loops."""
         if not self._loops:
             return
+        loops, self._loops = self._loops, []
         try:
             await self.writer.drained(DRAIN_S)
+        except TimeoutError:
+            logger.warning("stopping with %d appends unanswered", self.writer.waiting)
+        try:
             await self.nodes.leave()
-        except (TimeoutError, StoreError) as error:
-            logger.warning("stopping with %d appends unanswered: %s", self.writer.waiting, error)
-        for task in self._loops:
-            task.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
-        self._loops = []
+            await self.writer.close()
+        except StoreError as error:
+            logger.warning("Redis was not told that this node stops: %s", error)
+        await end(loops)
         await self.store.aclose()
 
     def readiness(self) -> Readiness:
@@ -124,6 +131,9 @@ class Cluster:
         if age_s > CANARY_MAX_AGE_S:
             return Readiness(False, "no canary has come back from Redis", age_s)
         return Readiness(True, "ready", age_s)
+
+    async def _after_beat(self) -> None:
+        await self.reconciler.reconcile()
 
     async def _check_everything(self) -> None:
         """Redis lost data: rooms that lost entries, and sockets it does not know, start over."""

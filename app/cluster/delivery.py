@@ -105,7 +105,7 @@ class Delivery:
         self._metrics.deliveries += 1
         match entry.payload:
             case Event() as event:
-                self._fanout.write(self._recipients(room, event), event.packet)
+                self._fanout.write(self._recipients(room, event, entry.clock), event.packet)
             case Joined() as joined:
                 self._join(room, joined)
             case Renamed() as renamed:
@@ -132,8 +132,10 @@ class Delivery:
             case Unknown() as unknown:
                 self._unknown(socket, unknown)
 
-    def _recipients(self, room: LocalRoom, event: Event) -> Collection[LocalSocket]:
+    def _recipients(self, room: LocalRoom, event: Event, clock: int) -> Collection[LocalSocket]:
         members = room.sockets
+        if clock <= room.newest:  # was held while somebody connected: not for who came after it
+            members = {sid: socket for sid, socket in members.items() if socket.entered < clock}
         if event.to:
             return [members[sid] for sid in dict.fromkeys(event.to) if sid in members]
         if not event.skip and not event.rooms:

@@ -7,13 +7,10 @@ rooms and moves their positions, `cluster.delivery` their members.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from ..wire import Packet, RoomId
-
-# What the members who stay hear of one who goes, by nickname; None is nothing.
-Farewell = Callable[[str], Packet | None]
 
 
 class Cursor:
@@ -33,7 +30,18 @@ class Cursor:
 class LocalSocket(Cursor):
     """A Socket.IO socket of this node; as a cursor, the log of what is sent to it alone."""
 
-    __slots__ = ("data", "eio_sid", "farewells", "generation", "held", "leaving", "namespace", "rooms", "sid")
+    __slots__ = (
+        "data",
+        "doomed",
+        "eio_sid",
+        "entered",
+        "generation",
+        "held",
+        "leaving",
+        "namespace",
+        "rooms",
+        "sid",
+    )
 
     def __init__(self, sid: str, eio_sid: str, namespace: str) -> None:
         super().__init__(0, behind=False)
@@ -42,8 +50,9 @@ class LocalSocket(Cursor):
         self.namespace = namespace
         self.generation = 1
         self.rooms: dict[RoomId, LocalRoom] = {}
-        self.farewells: dict[RoomId, Farewell] = {}  # what a room hears when this connection ends
         self.held: list[Packet] | None = []  # what came before the client was told that it is connected
+        self.entered = 0  # clock at which it became one of everybody
+        self.doomed = False  # to be disconnected as soon as it is connected
         self.leaving = False  # its disconnect handler runs
         self.data: Any = None  # the app's own view of this socket, never shared
 
@@ -55,16 +64,11 @@ class LocalSocket(Cursor):
         room = self.rooms.get(room_id)
         return room.roster.get(self.sid, "") if room is not None else ""
 
-    def farewell(self, room_id: RoomId) -> Packet | None:
-        """What those who stay in a room hear when this socket goes."""
-        farewell, nickname = self.farewells.get(room_id), self.nickname(room_id)
-        return farewell(nickname) if farewell is not None and nickname else None
-
 
 class LocalRoom(Cursor):
     """A room with members, or members to be, on this node."""
 
-    __slots__ = ("__weakref__", "closed", "holders", "ready", "room", "roster", "sockets", "waiters")
+    __slots__ = ("__weakref__", "closed", "holders", "newest", "ready", "room", "roster", "sockets", "waiters")
 
     def __init__(self, room: RoomId) -> None:
         super().__init__(None, behind=True)
@@ -75,6 +79,7 @@ class LocalRoom(Cursor):
         self.roster: dict[str, str] = {}  # sid -> nickname or "", all nodes' members, in order of entering
         self.waiters: list[tuple[int, asyncio.Future[None]]] = []
         self.closed = False
+        self.newest = 0  # of everybody: the clock at which the last member entered
 
     def __str__(self) -> str:
         return f"room {self.room.name!r} of {self.room.namespace}"
@@ -99,8 +104,12 @@ class LocalRoom(Cursor):
         self.waiters = still
 
     def close(self) -> None:
-        """The last one here is gone; nobody waits for anything any more."""
+        """The last one here is gone."""
         self.closed = True
+        self.give_up()
+
+    def give_up(self) -> None:
+        """What is waited for may never come: wakes everybody who waits."""
         for _, future in self.waiters:
             if not future.done():
                 future.set_result(None)
@@ -136,6 +145,12 @@ class Locals:
             del namespaces[socket.namespace]
             if not namespaces:
                 del self.by_eio_sid[socket.eio_sid]
+
+    def has(self, cursor: Cursor) -> bool:
+        """Whether a room or a socket is still this node's."""
+        if isinstance(cursor, LocalRoom):
+            return self.rooms.get(cursor.room) is cursor
+        return isinstance(cursor, LocalSocket) and self.sockets.get(cursor.sid) is cursor
 
     def of_connection(self, eio_sid: str, namespace: str) -> LocalSocket | None:
         """The socket that a connection has in a namespace."""

@@ -57,6 +57,7 @@ class Nodes:
         *,
         lease_s: float,
         connections: Callable[[], int],
+        on_beat: Callable[[], Awaitable[None]],
         on_data_loss: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
@@ -65,11 +66,14 @@ class Nodes:
         self._metrics = metrics
         self._lease_s = lease_s
         self._connections = connections
+        self._on_beat = on_beat
         self._on_data_loss = on_data_loss
         self._beat = 0
         self._seen: dict[str, NodeRecord] = {}  # node id -> record
         self.answered_s = float("-inf")  # monotonic time of the last answered heartbeat
         self.draining = False
+        self._left = False
+        self._beating = asyncio.Lock()
 
     async def run(self) -> None:
         """Beats for ever, once every `BEAT_S`."""
@@ -82,7 +86,15 @@ class Nodes:
             await asyncio.sleep(max(0.0, BEAT_S - (time.monotonic() - started_s)))
 
     async def beat(self) -> None:
-        """One heartbeat and one look at the others'. Raises RedisError or a connection error."""
+        """One heartbeat and one look at the others'; none once the node has left.
+
+        Raises RedisError or a connection error.
+        """
+        async with self._beating:
+            if not self._left:
+                await self._beat_once()
+
+    async def _beat_once(self) -> None:
         node_id = self._node.node_id
         canary = b"0 - " + encode_body(Canary(self._beat + 1))
         pipeline = self._store.client.pipeline(transaction=False)
@@ -97,10 +109,13 @@ class Nodes:
         await self._forget_dead()
         if self._beat > 1 and (former is None or from_json(former)["beat"] < self._beat - 1):
             await self._lost()
+        await self._on_beat()
 
     async def leave(self) -> None:
-        """Takes this node out of the registry. Raises StoreUnavailable."""
-        await self._store.answer(self._store.client.hdel(self._keys.nodes, self._node.node_id))
+        """Takes this node out of the registry, for good. Raises StoreUnavailable."""
+        self._left = True
+        async with self._beating:  # one that is under way would register it again
+            await self._store.answer(self._store.client.hdel(self._keys.nodes, self._node.node_id))
 
     async def all(self) -> list[NodeRecord]:
         """Every node in the registry, dead ones among them until they are forgotten.
@@ -157,7 +172,9 @@ class Nodes:
 
     async def _lost(self) -> None:
         self._metrics.data_losses += 1
-        logger.error("Redis lost data: this node's last heartbeat is not there; checking all rooms and sockets")
+        logger.error(
+            "Redis lost data, or gave this node up: its last heartbeat is not there; checking rooms and sockets"
+        )
         await self._on_data_loss()
 
 

@@ -45,6 +45,8 @@ logger = logging.getLogger(__name__)
 
 # The node's canary comes every second, so a longer silence means that nothing can be heard.
 SILENCE_S = 4.0
+# The canary alone proves that the inbox is subscribed to; a Redis that is slow may delay it.
+CANARY_MISSED_S = 10.0
 CHANNELS_PER_COMMAND = 500
 # Logs asked about in one tail read: about a millisecond of Redis' time where little was missed.
 CURSORS_PER_READ = 500
@@ -142,8 +144,11 @@ class Relay:
         connection = await self._store.connection()
         try:
             await self._subscribe(connection)
+            started_s = time.monotonic()
             while True:
                 self._receive(await self._next(connection))
+                if time.monotonic() - max(started_s, self.canary_seen_s) > CANARY_MISSED_S:
+                    raise RedisConnectionError(f"no canary heard for {CANARY_MISSED_S:g} s")
                 while self._due and not self._unconfirmed:
                     await self._catch_up(connection)
         finally:
@@ -286,6 +291,9 @@ class Relay:
         raise RedisConnectionError("the marker of a tail read did not come back")
 
     def _take(self, cursor: Cursor, answer: Tail | Standing | Lost, read_to: dict[Cursor, int]) -> None:
+        if not self._locals.has(cursor):  # gone meanwhile
+            cursor.behind = False
+            return
         match answer:
             case Tail(entries, complete):
                 for clock, prev, body in entries:
@@ -300,6 +308,8 @@ class Relay:
                 logger.error("entries of %s are lost; its clients here reconnect", cursor)
                 self._delivery.broken(cursor)
                 self._stand(cursor, last, members)
+                if isinstance(cursor, LocalRoom):
+                    cursor.give_up()
 
     def _stand(self, cursor: Cursor, last: int, members: dict[str, str]) -> None:
         cursor.position = last

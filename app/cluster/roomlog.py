@@ -48,6 +48,7 @@ class RoomLog:
 
     def append_to_rooms(self, rooms: Sequence[RoomId], packet: Packet, *, skip: Sequence[str] = ()) -> Clock:
         """An event to the members of several rooms of one namespace, once to each."""
+        rooms = list(dict.fromkeys(rooms))
         names = tuple(room.name or "" for room in rooms)
         body = encode_body(Event(packet, skip=tuple(skip), rooms=names))
         each = [self._keys.room(room) for room in rooms]

@@ -14,7 +14,7 @@ from ..store.keys import Keys, room_of_field
 from ..store.redis import Store
 from ..store.scripts import script
 from ..wire import Closed, Joined, Left, Packet, Renamed, RoomId, encode_body, to_json
-from .local import Farewell, LocalRoom, LocalSocket
+from .local import LocalRoom, LocalSocket
 from .relay import Relay
 from .roomlog import clock_of
 from .writer import Writer
@@ -61,25 +61,23 @@ class Roster:
         *,
         packet: Packet | None = None,
         own: str = "",
-        farewell: Farewell | None = None,
+        farewell: str = "",
         data: Mapping[str, object] | None = None,
     ) -> bool:
         """Makes a socket of this node a member; it is one when this returns. False: it was one before.
 
-        `packet` goes to the room, the new member included, `own` (a packet's text) to the new member before
-        it, and `data` is bound to the socket, all with the change itself. `farewell` makes what those who
-        stay hear when the socket's connection ends. Raises NicknameTaken, Refused where the room has the
-        name of a socket, Stale, StoreError.
+        All with the change itself: `packet` goes to the room, the new member included, `own` to the new
+        member before it, `data` is bound to the socket, and `farewell` kept for those who stay when it
+        leaves (both packets' texts). Raises NicknameTaken, Refused where the room has the name of a socket,
+        Stale, StoreError.
         """
         tried_before = room_id in socket.rooms
-        room = socket.rooms.get(room_id) or await self._relay.open(room_id)
+        room = await self._room_for(socket, room_id)
         if socket.sid in room.sockets:
             return False
-        socket.rooms[room_id] = room  # before the entry comes back, which may be before the reply does
-        if farewell is not None:
-            socket.farewells[room_id] = farewell
+        joined = encode_body(Joined(socket.sid, nickname, self._node.node_id, packet, own))
         try:
-            entered, clock = await self._submit_enter(socket, room_id, nickname, packet, own, data or {})
+            entered, clock = await self._submit_enter(socket, room_id, nickname, joined, farewell, data or {})
         except (Refused, Stale, StoreUnavailable, StoreOverloaded):
             if not tried_before:  # certainly no member; after an unknown outcome it may be one
                 self._not_entered(socket, room)
@@ -87,8 +85,17 @@ class Roster:
         await self._entered(socket, room, clock)
         return entered
 
+    async def _room_for(self, socket: LocalSocket, room_id: RoomId) -> LocalRoom:
+        """The room, open, and among the socket's: the entry may come back before the reply does."""
+        if room_id not in socket.rooms:
+            room = await self._relay.open(room_id)
+            if room_id in socket.rooms:  # another of the socket's events was faster
+                self._relay.release(room)
+            else:
+                socket.rooms[room_id] = room
+        return socket.rooms[room_id]
+
     def _not_entered(self, socket: LocalSocket, room: LocalRoom) -> None:
-        socket.farewells.pop(room.room, None)
         if socket.rooms.pop(room.room, None) is room:
             self._relay.release(room)
 
@@ -104,8 +111,8 @@ class Roster:
         socket: LocalSocket,
         room_id: RoomId,
         nickname: str,
-        packet: Packet | None,
-        own: str,
+        joined: bytes,
+        farewell: str,
         data: Mapping[str, object],
     ) -> "asyncio.Future[tuple[bool, int]]":
         keys = self._keys.room(room_id)
@@ -113,11 +120,9 @@ class Roster:
         same_name = self._keys.socket(name) if looks_like_sid(name) else f"{keys.members}:none"
 
         def settle(reply: bytes) -> tuple[bool, int]:
-            if reply == b"taken":
-                raise NicknameTaken(f"{nickname!r} is taken in this room")
             if reply == b"reserved":
                 raise Refused("a room cannot have the name of a socket", code="reserved_name")
-            return reply.startswith(b"ok"), clock_of(reply.replace(b"already", b"ok"))
+            return not reply.startswith(b"already"), _named(reply, nickname)
 
         return self._writer.submit(
             script("member_enter"),
@@ -126,8 +131,9 @@ class Roster:
                 *(self._keys.socket(socket.sid), same_name),
             ),
             (
-                *(keys.channel, socket.generation, socket.sid, nickname, self._node.node_id),
-                *(keys.field, encode_body(Joined(socket.sid, nickname, self._node.node_id, packet, own))),
+                *(keys.channel, socket.generation, socket.sid, nickname, self._node.node_id, keys.field),
+                joined,
+                farewell,
                 *_fields(data),
             ),
             settle,
@@ -140,56 +146,54 @@ class Roster:
         nickname: str,
         *,
         packet: Packet | None = None,
+        farewell: str = "",
         data: Mapping[str, object] | None = None,
     ) -> None:
         """Gives a member another nickname; its node's replica has it when this returns.
 
-        Raises NicknameTaken, NotConnected where the socket is no member, Stale, StoreError.
+        `packet`, `farewell` and `data` as for `enter`. Raises NicknameTaken, NotConnected where the socket is
+        no member, Stale, StoreError.
         """
-        keys = self._keys.room(room_id)
-
-        def settle(reply: bytes) -> int:
-            if reply == b"taken":
-                raise NicknameTaken(f"{nickname!r} is taken in this room")
-            return clock_of(b"ok 0" if reply == b"same" else reply)
-
+        keys, room = self._keys.room(room_id), socket.rooms.get(room_id)
         clock = await self._writer.submit(
             script("member_rename"),
             (keys.log, keys.last, keys.members, keys.roster, self._keys.socket(socket.sid)),
             (
                 *(keys.channel, socket.generation, socket.sid, nickname),
-                encode_body(Renamed(socket.sid, nickname, packet)),
+                *(encode_body(Renamed(socket.sid, nickname, packet)), keys.field, farewell),
                 *_fields(data or {}),
             ),
-            settle,
+            lambda reply: _named(reply, nickname),
         )
+        if room is not None:
+            await room.reached(clock)
+
+    async def leave_here(self, socket: LocalSocket, room_id: RoomId) -> None:
+        """Ends a membership of a socket of this node; it is over when this returns. Raises Stale, StoreError."""
         room = socket.rooms.get(room_id)
+        clock = await self.leave(socket.sid, room_id, generation=socket.generation)
         if room is not None:
             await room.reached(clock)
 
     def leave(
-        self,
-        sid: str,
-        room_id: RoomId,
-        *,
-        generation: int | None = None,
-        packet: Packet | None = None,
-        forget: Sequence[str] = (),
+        self, sid: str, room_id: RoomId, *, generation: int | None = None, forget: Sequence[str] = ()
     ) -> "asyncio.Future[int]":
         """Ends a membership, on whichever node. The clock is 0 where there was none.
 
-        `packet` goes to those who stay; `forget`: bound data that goes with it. Fails with Stale, StoreError.
+        Those who stay hear the farewell it was entered with; `forget`: bound data that goes with it. Fails
+        with Stale, StoreError.
         """
-        keys = self._keys.room(room_id)
+        keys, acting = self._keys.room(room_id), "" if generation is None else str(generation)
         return self._writer.submit(
             script("member_leave"),
             (keys.log, keys.last, keys.members, keys.roster, self._keys.rooms, self._keys.socket(sid)),
             (
-                *(keys.channel, "" if generation is None else generation, sid, keys.field),
-                encode_body(Left(sid, packet)),
-                *(DATA + key for key in forget),
+                *(keys.channel, acting, sid, keys.field),
+                encode_body(Left(sid)),
+                *[DATA + key for key in forget],
             ),
             lambda reply: 0 if reply == b"absent" else clock_of(reply),
+            essential=True,
         )
 
     async def close(self, room_id: RoomId) -> int:
@@ -232,6 +236,14 @@ class Roster:
 
 def _fields(data: Mapping[str, object]) -> list[str]:
     return [text for key, value in data.items() for text in (DATA + key, to_json(value))]
+
+
+def _named(reply: bytes, nickname: str) -> int:
+    """The clock in a reply of what gives a nickname; 0 where it had that one. Raises NicknameTaken and more."""
+    if reply == b"taken":
+        raise NicknameTaken(f"{nickname!r} is taken in this room")
+    word, _, clock = reply.partition(b" ")
+    return int(clock or 0) if word in (b"already", b"same") else clock_of(reply)
 
 
 def _member(sid: bytes, value: bytes) -> Member:

@@ -36,9 +36,9 @@ class Sockets:
         room = await self._relay.open(everybody)
         socket.rooms[everybody] = room
         try:
-            await self._writer.submit(
+            clock = await self._writer.submit(
                 script("socket_connect"),
-                (self._keys.socket(socket.sid), *self._everybody(socket), self._own_sockets()),
+                (self._keys.socket(socket.sid), *self._everybody(socket.namespace), self._own_sockets()),
                 (socket.sid, socket.namespace, self._node.node_id),
                 clock_of,
             )
@@ -47,15 +47,17 @@ class Sockets:
             self._relay.release(room)
             raise
         room.sockets[socket.sid] = socket
+        room.newest = socket.entered = clock
 
-    def disconnect(self, socket: LocalSocket) -> "asyncio.Future[int]":
+    def disconnect(self, sid: str, namespace: str, generation: int) -> "asyncio.Future[int]":
         """Forgets a socket that has left its rooms. Fails with Stale, StoreError."""
-        log = (self._keys.socket_log(socket.sid), self._keys.socket_last(socket.sid))
+        log = (self._keys.socket_log(sid), self._keys.socket_last(sid))
         return self._writer.submit(
             script("socket_disconnect"),
-            (self._keys.socket(socket.sid), *self._everybody(socket), self._own_sockets(), *log),
-            (socket.sid, socket.generation),
+            (self._keys.socket(sid), *self._everybody(namespace), self._own_sockets(), *log),
+            (sid, generation),
             clock_of,
+            essential=True,
         )
 
     def release(self, socket: LocalSocket) -> None:
@@ -97,8 +99,8 @@ class Sockets:
     async def _write(self, sid: str, field: tuple[str, ...]) -> None:
         await self._writer.submit(script("data_set"), (self._keys.socket(sid),), field, clock_of)
 
-    def _everybody(self, socket: LocalSocket) -> tuple[str, str, str]:
-        keys = self._keys.room(RoomId(socket.namespace, None))
+    def _everybody(self, namespace: str) -> tuple[str, str, str]:
+        keys = self._keys.room(RoomId(namespace, None))
         return keys.members, keys.log, keys.last
 
     def _own_sockets(self) -> str:

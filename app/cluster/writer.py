@@ -40,8 +40,8 @@ class Call:
         self,
         number: int,
         script: Script,
-        keys: Sequence[str],
-        args: Sequence[Arg],
+        keys: Sequence[bytes],
+        args: Sequence[bytes],
         settle: Callable[[bytes], Any],
         deadline: float,
     ) -> None:
@@ -56,7 +56,7 @@ class Call:
 
 
 class HighestClock:
-    """The highest clock this node has seen, from either side; scripts number above it."""
+    """The highest clock this node has heard; scripts number above it."""
 
     __slots__ = ("value",)
 
@@ -105,19 +105,29 @@ class Writer:
         self._number = 0
 
     def submit(
-        self, script: Script, keys: Sequence[str], args: Sequence[Arg], settle: Callable[[bytes], Any] = bytes
+        self,
+        script: Script,
+        keys: Sequence[str],
+        args: Sequence[Arg],
+        settle: Callable[[bytes], Any] = bytes,
+        *,
+        essential: bool = False,
     ) -> "asyncio.Future[Any]":
         """Takes a place in the order at once; the future holds what `settle` makes of the reply.
 
-        `keys` and `args` are those behind the ones every call has. The future fails with StoreUnavailable or
-        StoreOverloaded (certainly not done), OutcomeUnknown, or what `settle` raises.
+        `keys` and `args` are those behind the ones every call has. `essential`: even where too many wait;
+        for what must be done and is bounded otherwise. The future fails with StoreUnavailable or
+        StoreOverloaded (certainly not done), OutcomeUnknown, or what `settle` raises. Raises TypeError or
+        ValueError for what cannot be sent.
         """
-        if len(self._waiting) >= self._queue_max:
+        encoded_keys, encoded_args = [_encoded(key) for key in keys], [_encoded(arg) for arg in args]
+        if len(self._waiting) >= self._queue_max and not essential:
             refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             refused.set_exception(StoreOverloaded(f"{len(self._waiting)} appends wait for Redis; try later"))
             return refused
         self._number += 1
-        call = Call(self._number, script, keys, args, settle, time.monotonic() + self._append_timeout_s)
+        deadline = time.monotonic() + self._append_timeout_s
+        call = Call(self._number, script, encoded_keys, encoded_args, settle, deadline)
         self._waiting.append(call)
         self._idle.clear()
         self._wake.set()
@@ -132,6 +142,7 @@ class Writer:
         """Sends what is submitted, for ever."""
         try:
             while True:
+                self._expire(self._pipeline)
                 if not self._pipeline and not self._waiting:
                     self._idle.set()
                     self._wake.clear()
@@ -141,6 +152,10 @@ class Writer:
                 await self._see_through()
         finally:
             await self._disconnect()
+
+    async def close(self) -> None:
+        """Forgets in Redis what only a living writer needs. Raises StoreUnavailable."""
+        await self._store.answer(self._store.client.delete(self._own_keys[0]))
 
     async def drained(self, within_s: float) -> None:
         """Waits until every call has its answer, at most `within_s`."""
@@ -252,6 +267,14 @@ class Writer:
             call = calls.popleft()
             limit = f"Redis did not answer {call.script.name} within {self._append_timeout_s:g} s"
             _fail(call, OutcomeUnknown(limit) if call.sent else StoreUnavailable(limit))
+
+
+def _encoded(arg: Arg) -> bytes:
+    if isinstance(arg, bytes):
+        return arg
+    if isinstance(arg, str | int):
+        return str(arg).encode()
+    raise TypeError(f"expected text, bytes or a whole number, got {type(arg).__name__}")
 
 
 def _fail(call: Call, error: Exception) -> None:

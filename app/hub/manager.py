@@ -18,13 +18,14 @@ from socketio import AsyncManager, packet
 from ..cluster.cluster import Cluster, Readiness
 from ..cluster.local import LocalSocket
 from ..cluster.roster import Member
-from ..errors import ClusterKitError, NotConnected, Refused, Stale, StoreError, StoreUnavailable
-from ..node import Node, looks_like_sid, new_sid
+from ..cluster.supervision import end
+from ..errors import NotConnected, Refused, StoreError
+from ..node import Node, new_sid
 from ..settings import Settings, load_settings
 from ..transport.fanout import QueueFanOut
-from ..wire import Answer, Ask, Enter, Packet, RoomId, from_json, to_json, with_ack_id
-from .acknowledgements import Acknowledgements
+from ..wire import Answer, Ask, Enter, Packet, RoomId
 from .emission import Emission, Target, encode
+from .requests import Requests
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
         self.node = node or Node()
         self.fanout = QueueFanOut()
         self.cluster = Cluster(self.settings, self.node, self.fanout, self)
-        self.acknowledgements = Acknowledgements()
+        self.requests = Requests(self.cluster, self.fanout)
         self._emission = Emission(self.cluster.log)
         self._leaving: dict[str, asyncio.Future[None]] = {}  # sid -> done when the server has disconnected it
         self._tasks: set[asyncio.Task[None]] = set()
@@ -66,8 +67,8 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
 
     async def stop(self) -> None:
         """Sees waiting appends through and leaves the cluster."""
-        for task in list(self._tasks):
-            task.cancel()
+        await end(self._tasks)
+        await self.requests.stop()
         await self.cluster.stop()
 
     def readiness(self) -> Readiness:
@@ -89,6 +90,7 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
             await self.cluster.sockets.connect(socket)
         except BaseException:
             self._forget(socket)
+            self.cluster.reconciler.suspect()
             raise
         return socket.sid
 
@@ -105,6 +107,10 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
             held, socket.held = socket.held, None
             for waiting in held:
                 self.fanout.write((socket,), waiting)
+            if socket.doomed:
+                self.disconnect_local(socket)
+            elif not self.fanout.is_open(socket):  # it ended while it was connecting
+                await self.disconnect(sid, namespace, ignore_queue=True)
         return sid
 
     def pre_disconnect(self, sid: str, namespace: str) -> str | None:
@@ -127,8 +133,9 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
             await self.cluster.log.disconnect(namespace, sid)
         except NotConnected:
             return False
-        if socket is not None and sid in self.cluster.locals.sockets:
-            await self._leaving.setdefault(sid, asyncio.get_running_loop().create_future())
+        if socket is not None and socket.held is None and sid in self.cluster.locals.sockets:
+            done = self._leaving.setdefault(sid, asyncio.get_running_loop().create_future())
+            await asyncio.shield(done)
         return False
 
     async def disconnect(self, sid: str, namespace: str, **kwargs: Any) -> None:
@@ -140,24 +147,20 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
                 await self.can_disconnect(sid, namespace)
             return
         rooms = [room_id for room_id in socket.rooms if room_id.name is not None]
-        farewells = {room_id: socket.farewell(room_id) for room_id in rooms}
         self._forget(socket)
-        roster = self.cluster.roster
-        ends = [
-            roster.leave(sid, room_id, generation=socket.generation, packet=farewells[room_id])
-            for room_id in rooms
-        ]
-        ends.append(self.cluster.sockets.disconnect(socket))
-        for outcome in await asyncio.gather(*ends, return_exceptions=True):
-            if isinstance(outcome, StoreError):
-                logger.warning("socket %s is gone, but Redis was not told: %s", sid, outcome)
+        ends = [self.cluster.roster.leave(sid, room, generation=socket.generation) for room in rooms]
+        ends.append(self.cluster.sockets.disconnect(sid, namespace, socket.generation))
+        outcomes = await asyncio.gather(*ends, return_exceptions=True)
+        if any(isinstance(outcome, StoreError) for outcome in outcomes):
+            logger.warning("socket %s is gone, but Redis was not told yet", sid)
+            self.cluster.reconciler.suspect()
 
     def _forget(self, socket: LocalSocket) -> None:
         self.cluster.locals.remove(socket)
         self.cluster.sockets.release(socket)
-        self.acknowledgements.gone(socket.sid)
+        self.requests.gone(socket.sid)
         leaving = self._leaving.pop(socket.sid, None)
-        if leaving is not None:
+        if leaving is not None and not leaving.done():
             leaving.set_result(None)
 
     # --- this node's sockets, as python-socketio asks for them ---------------------------------------------
@@ -254,30 +257,11 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
     ) -> None:
         if not isinstance(target, str):
             raise ValueError("an acknowledgement can be asked of one sid or one room")
-        to_sid = looks_like_sid(target)
-        ask_id = self.acknowledgements.ask(callback, once=to_sid)
-        ask = Ask(self.node.node_id, ask_id, encoded, target if to_sid else "", tuple(skip))
-        try:
-            if to_sid:
-                await self.cluster.log.ask_socket(namespace, ask)
-            else:
-                await self.cluster.log.notify_room(RoomId(namespace, target), ask)
-        except NotConnected:
-            self.acknowledgements.forget(ask_id)  # nobody there: as with a room without members
+        await self.requests.ask(namespace, target, encoded, skip, callback)
 
     async def trigger_callback(self, sid: str, id: int, data: list[Any]) -> None:
         """A client's acknowledgement: it goes back to the node that asked."""
-        asked = self.acknowledgements.claim(sid, id)
-        if asked is None:
-            return  # nobody asked, or did so too long ago
-        node_id, ask_id = asked
-        try:
-            args, attachments = packet.Packet.deconstruct_binary(list(data or []))
-            answer = Answer(ask_id, Packet(to_json(args), tuple(bytes(part) for part in attachments)))
-        except (TypeError, ValueError, RecursionError) as error:
-            logger.info("socket %s acknowledged something that cannot be passed on: %s", sid, error)
-            return
-        await self._logged("an acknowledgement", self.cluster.log.notify_node(node_id, answer))
+        await self.requests.acknowledged(sid, id, data)
 
     # --- rooms ---------------------------------------------------------------------------------------------
 
@@ -291,32 +275,12 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
         if room == sid:
             return
         if socket is None:
-            await self._enter_elsewhere(sid, namespace, room)
+            await self.requests.enter_elsewhere(sid, namespace, room)
             return
         try:
             await self.cluster.roster.enter(socket, RoomId(namespace, room))
         except Refused as error:
             raise ValueError(f"cannot enter a sid room: {error}") from None
-
-    async def _enter_elsewhere(self, sid: str, namespace: str, room: str) -> None:
-        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-        def settle(error: str = "") -> None:
-            if not answer.done():
-                answer.set_result(error)
-
-        ask_id = self.acknowledgements.ask(settle, once=True)
-        request = Enter(self.node.node_id, ask_id, sid, room)
-        try:
-            await self.cluster.log.notify_socket(namespace, sid, request)
-            async with asyncio.timeout(self.settings.append_timeout_s):
-                error = await answer
-        except TimeoutError:
-            raise StoreUnavailable("the socket's node did not answer") from None
-        finally:
-            self.acknowledgements.forget(ask_id)
-        if error:
-            raise ValueError(f"cannot enter a sid room: {error}")
 
     async def leave_room(self, sid: str, namespace: str, room: str) -> None:
         """Ends a membership, on whichever node; a socket that is no member is fine. Raises StoreError."""
@@ -363,48 +327,39 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
         """Unbinds data. Raises NotConnected, StoreError."""
         await self.cluster.sockets.delete(sid, key)
 
-    # --- what other nodes ask for (`cluster.delivery.Notices`) ----------------------------------------------
+    # --- what the log asks for (`cluster.delivery.Notices`) --------------------------------------------------
 
     def disconnect_local(self, socket: LocalSocket) -> None:
-        """The log says that the server disconnects this socket."""
-        self._spawn(self.server.disconnect(socket.sid, namespace=socket.namespace, ignore_queue=True))
+        """The log says that the server disconnects this socket; one that is still connecting, right after."""
+        if socket.held is not None:
+            socket.doomed = True
+        elif not socket.leaving:
+            socket.leaving = True
+            task = asyncio.ensure_future(self._end(socket))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _end(self, socket: LocalSocket) -> None:
+        """As AsyncServer.disconnect does, whatever the app's handler does."""
+        sid, namespace, server = socket.sid, socket.namespace, self.server
+        self.pre_disconnect(sid, namespace)
+        goodbye = server.packet_class(packet.DISCONNECT, namespace=namespace)
+        try:
+            await server._send_packet(socket.eio_sid, goodbye)
+            await server._trigger_event("disconnect", namespace, sid, server.reason.SERVER_DISCONNECT)
+        except Exception:  # the app's
+            logger.exception("the disconnect handler of %s failed", namespace)
+        finally:
+            await self.disconnect(sid, namespace, ignore_queue=True)
 
     def ask(self, sockets: Iterable[LocalSocket], ask: Ask) -> None:
-        """Sends an event that wants an acknowledgement, each socket under a number of its own."""
-        for socket in sockets:
-            ack_id = self.acknowledgements.expect(socket.sid, ask.node_id, ask.ask_id)
-            self.fanout.write((socket,), with_ack_id(ask.packet, socket.namespace, ack_id))
+        """Sends an event that wants an acknowledgement."""
+        self.requests.put(sockets, ask)
 
     def enter(self, request: Enter) -> None:
-        """Lets a socket of this node enter a room for another node, and answers it."""
-        self._spawn(self._enter_and_answer(request))
+        """Lets a socket of this node enter a room for another node."""
+        self.requests.enter(request)
 
     def answer(self, answer: Answer) -> None:
         """An answer has come to something this node asked."""
-        args = from_json(answer.packet.text)
-        if answer.packet.attachments:  # else what looks like a placeholder is the client's own
-            args = packet.Packet.reconstruct_binary(args, answer.packet.attachments)
-        self.acknowledgements.answered(answer.ask_id, args)
-
-    async def _enter_and_answer(self, request: Enter) -> None:
-        socket = self.cluster.locals.sockets.get(request.sid)
-        error = ""
-        try:
-            if socket is None:
-                raise NotConnected("the socket has gone")
-            await self.cluster.roster.enter(socket, RoomId(socket.namespace, request.room))
-        except ClusterKitError as problem:
-            error = str(problem)
-        answer = Answer(request.ask_id, Packet(to_json([error])))
-        await self._logged("an answer", self.cluster.log.notify_node(request.node_id, answer))
-
-    async def _logged(self, what: str, future: "asyncio.Future[int]") -> None:
-        try:
-            await future
-        except (StoreError, Stale) as error:
-            logger.warning("%s was not passed on: %s", what, error)
-
-    def _spawn(self, coroutine: Any) -> None:
-        task = asyncio.ensure_future(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.requests.answered(answer)

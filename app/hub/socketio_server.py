@@ -24,8 +24,20 @@ from .manager import ClusterManager
 from .turns import Turns
 
 logger = logging.getLogger(__name__)
-for _library in ("app.socketio", "app.engineio"):  # at INFO they write a line for every packet
-    logging.getLogger(_library).setLevel(logging.ERROR)
+
+
+def _library_logger(name: str) -> logging.Logger:
+    """At INFO the libraries write a line for every packet; and they log what clients sent as it came."""
+    library = logging.getLogger(name)
+    library.setLevel(logging.ERROR)
+    library.addFilter(_on_one_line)
+    return library
+
+
+def _on_one_line(record: logging.LogRecord) -> bool:
+    record.msg, record.args = record.getMessage().encode("unicode_escape").decode(), ()
+    return True
+
 
 # Events that only the library itself may raise (socket.io-parser refuses them, too).
 RESERVED_EVENTS = frozenset({"connect", "connect_error", "disconnect", "disconnecting"})
@@ -63,8 +75,8 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
             client_manager=manager,
             node=manager.node,
             async_mode="asgi",
-            logger=logging.getLogger("app.socketio"),
-            engineio_logger=logging.getLogger("app.engineio"),
+            logger=_library_logger("app.socketio"),
+            engineio_logger=_library_logger("app.engineio"),
             json=OrjsonModule,
             ping_interval=settings.ping_interval_s,
             ping_timeout=settings.ping_timeout_s,
@@ -171,6 +183,21 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
             self._metrics.handler_errors += 1
             logger.exception("the connect handler of %s failed", namespace or "/")
             await self._abandon(eio_sid, namespace)
+
+    async def _handle_disconnect(self, eio_sid: str, namespace: str | None, reason: str | None = None) -> None:
+        """As python-socketio's, whatever the app's handler does."""
+        namespace = namespace or "/"
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
+        if sid is None or not self.manager.is_connected(sid, namespace):
+            return
+        self.manager.pre_disconnect(sid, namespace)
+        try:
+            await self._trigger_event("disconnect", namespace, sid, reason or self.reason.CLIENT_DISCONNECT)
+        except Exception:  # the app's
+            self._metrics.handler_errors += 1
+            logger.exception("the disconnect handler of %s failed", namespace)
+        finally:
+            await self.manager.disconnect(sid, namespace, ignore_queue=True)
 
     def _knows(self, namespace: str) -> bool:
         if self.namespaces == "*":

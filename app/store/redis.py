@@ -25,6 +25,7 @@ SENTINEL_PORT = 26379
 CONNECTION_ERRORS = (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError)
 # Error replies of a Redis that is starting, failing over or demoted: the same command may succeed later.
 PASSING_ERRORS = ("LOADING", "READONLY", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS", "BUSY")
+PASSING_CLASSES = ("BusyLoadingError", "ReadOnlyError", "TryAgainError", "ClusterDownError", "MasterDownError")
 
 Connection = AbstractConnection
 
@@ -47,10 +48,7 @@ class Store:
             "client_name": name,
             "driver_info": None,
         }
-        try:
-            self.client: Redis = _client(url, options)
-        except ValueError as error:
-            raise SettingsError(f"REDIS_URL: {error}") from None
+        self._sentinel, self.client = _open(url, options)
 
     async def connection(self) -> Connection:
         """A new, authenticated connection outside the pool; its user disconnects it.
@@ -93,41 +91,61 @@ class Store:
         """Closes the pool; dedicated connections are their users' to close."""
         await self.client.aclose()
         await self.client.connection_pool.disconnect()
+        for sentinel in self._sentinel.sentinels if self._sentinel is not None else ():
+            await sentinel.aclose()
 
 
 def is_passing(error: BaseException) -> bool:
     """Whether a command that failed with `error` may succeed on a new connection or a little later."""
     if isinstance(error, CONNECTION_ERRORS):
         return True
-    return isinstance(error, ResponseError) and (
-        type(error).__name__ in ("BusyLoadingError", "ReadOnlyError", "TryAgainError", "ClusterDownError")
-        or str(error).startswith(PASSING_ERRORS)
+    if type(error).__name__ in PASSING_CLASSES:
+        return True
+    text = str(error)  # Redis 6.2 wraps it: "Error running script ...: -READONLY ..."
+    return isinstance(error, ResponseError) and any(
+        text.startswith(word) or f"-{word} " in text for word in PASSING_ERRORS
     )
 
 
-def _client(url: str, options: dict[str, Any]) -> Redis:
-    if not url.startswith("redis+sentinel://"):
-        return Redis.from_url(url, **options)
+def _open(url: str, options: dict[str, Any]) -> tuple[Sentinel | None, Redis]:
+    """The client, and the Sentinel that names its master, if one does. Raises SettingsError."""
+    try:
+        sentinel, client = (
+            _by_sentinel(url, options)
+            if url.startswith("redis+sentinel://")
+            else (None, Redis.from_url(url, **options))
+        )
+        client.connection_pool.connection_kwargs |= options  # those in the URL's query do not win
+        # no I/O: it finds options that do not exist
+        client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    except (ValueError, TypeError):  # whose texts may hold a part of the password
+        raise SettingsError(
+            "REDIS_URL: expected redis://[user:password@]host:port/db, rediss://..., unix://path?db=0 or "
+            "redis+sentinel://host:port,host:port/service/db, with /, : and @ in a password written as %2F, "
+            "%3A and %40, and only redis-py's options behind a ?"
+        ) from None
+    return sentinel, client
+
+
+def _by_sentinel(url: str, options: dict[str, Any]) -> tuple[Sentinel, Redis]:
     parts = urlsplit(url)
-    hosts = parts.netloc.rpartition("@")[2]
+    login, _, hosts = parts.netloc.rpartition("@")
     service, _, database = parts.path.strip("/").partition("/")
     if not hosts or not service:
-        raise ValueError("expected redis+sentinel://host:port,host:port/service")
+        raise ValueError("no hosts or no service")
     query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-    sentinel_options = options | {
-        "username": query.get("sentinel_username"),
-        "password": query.get("sentinel_password"),
-    }
-    login = _login(parts.netloc.rpartition("@")[0])
+    if unknown := query.keys() - {"sentinel_username", "sentinel_password"}:
+        raise ValueError(f"unknown options {unknown}")
     sentinel = Sentinel(  # type: ignore[no-untyped-call]
         [_address(host) for host in hosts.split(",")],
-        sentinel_kwargs=sentinel_options,
+        sentinel_kwargs=options
+        | {"username": query.get("sentinel_username"), "password": query.get("sentinel_password")},
         **options,
-        **login,
+        **_login(login),
         db=int(database or 0),
     )
     client: Redis = sentinel.master_for(service)
-    return client
+    return sentinel, client
 
 
 def _login(text: str) -> dict[str, str]:
@@ -139,5 +157,7 @@ def _login(text: str) -> dict[str, str]:
 
 
 def _address(text: str) -> tuple[str, int]:
-    host, colon, port = text.strip().rpartition(":")
-    return (host, int(port)) if colon else (text.strip(), SENTINEL_PORT)
+    parts = urlsplit(f"//{text.strip()}")
+    if not parts.hostname:
+        raise ValueError("no host")
+    return parts.hostname, parts.port or SENTINEL_PORT

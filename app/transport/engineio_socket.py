@@ -8,6 +8,7 @@ It touches python-engineio's private `_websocket_handler` and the attributes `qu
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,8 @@ from engineio.async_socket import AsyncSocket
 
 # A client that began an upgrade has this long to finish it (the stock client allows itself 10 s).
 UPGRADE_TIMEOUT_S = 10.0
+# What waits for a client when its connection ends has this long to leave.
+LAST_WORDS_S = 1.0
 # A megabyte can hold half a million packets; the node's others get a turn after so many.
 PACKETS_PER_TURN = 64
 SEPARATOR = b"\x1e"  # Engine.IO v4: between the packets of one long-polling payload
@@ -33,6 +36,7 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
     upgraded: bool
     closing: bool
     closed: bool
+    last_ping: float | None
     polling = False  # a poll is under way
 
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
@@ -55,6 +59,19 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
             await self.receive(_decode(_text(part)))
             if number % PACKETS_PER_TURN == 0:
                 await asyncio.sleep(0)
+
+    async def check_ping_timeout(self) -> bool:
+        """Whether the client still answers; else its session is ended, by a task of its own: handlers that
+        are told of it may take their time, and others are waiting to be checked.
+
+        Raises SocketIsClosedError.
+        """
+        if self.closed:
+            raise exceptions.SocketIsClosedError
+        if self.last_ping is None or time.time() - self.last_ping <= self.server.ping_timeout:
+            return True
+        self.server.start_background_task(self.close, reason=self.server.reason.PING_TIMEOUT)
+        return False
 
     async def receive(self, pkt: packet.Packet) -> None:
         """Handles one packet. Raises BadMessage for an UPGRADE where no upgrade is under way."""
@@ -113,9 +130,8 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
 
     async def _websocket_handler(self, ws: Any) -> None:
         """A WebSocket from its opening, or from an upgrade's probe, to its end."""
-        if self.connected:
-            if not await self._upgrade(ws):
-                return
+        if self.connected and not await self._upgrade(ws):
+            return
         self.connected = self.upgraded = True
         writer = asyncio.ensure_future(self._write(ws))
         reason = self.server.reason.TRANSPORT_CLOSE
@@ -129,7 +145,8 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
             pass
         finally:
             self.queue.put_nowait(None)
-            await writer
+            await asyncio.wait((writer,), timeout=LAST_WORDS_S)
+            writer.cancel()  # a client that does not read would keep it for ever
             await self.close(wait=False, abort=True, reason=reason)
 
     async def _upgrade(self, ws: Any) -> bool:

@@ -15,6 +15,9 @@ from ..wire import Packet
 
 logger = logging.getLogger(__name__)
 
+# A client that reads so slowly that more packets than this wait for it is cut off.
+PACKETS_WAITING_MAX = 10_000
+
 
 class Recipient(Protocol):
     """What the fan-out needs of a socket."""
@@ -42,24 +45,33 @@ class QueueFanOut:
                 socket.held.append(packet)
                 continue
             connection = self._connections.get(socket.eio_sid)
-            if connection is not None and not connection.closed:
-                for frame in frames:
-                    connection.queue.put_nowait(frame)
+            if connection is None or connection.closing:
+                continue
+            for frame in frames:
+                connection.queue.put_nowait(frame)
+            if connection.queue.qsize() > PACKETS_WAITING_MAX:
+                self.close(socket, "it does not read")
 
     def close(self, socket: Recipient, reason: str) -> None:
         """Ends the Engine.IO connection, not the namespace: a stock client comes back after that."""
         connection = self._connections.get(socket.eio_sid)
-        if connection is None or connection.closed:
+        if connection is None or connection.closing:
             return
         logger.info("closing connection %s: %s", socket.eio_sid, reason)
+        connection.queue.put_nowait(None)  # nothing behind this is sent; a stock socket closes upon it, too
         task = asyncio.ensure_future(_close(connection))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
+    def is_open(self, socket: Recipient) -> bool:
+        """Whether the connection below a socket is there, and not about to go."""
+        connection = self._connections.get(socket.eio_sid)
+        return connection is not None and not connection.closing
+
 
 async def _close(connection: Any) -> None:
-    await connection.close(wait=False)
-    connection.queue.put_nowait(None)  # ends the writer of a stock socket, too, which closes its WebSocket
+    # abort: no CLOSE packet, after which a stock Python client would not come back
+    await connection.close(wait=False, abort=True)
 
 
 class _Attachment(eio_packet.Packet):  # type: ignore[misc]

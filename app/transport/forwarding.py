@@ -35,6 +35,8 @@ NOT_FORWARDED = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade".split()
     + b"sec-websocket-key sec-websocket-version sec-websocket-extensions sec-websocket-protocol".split()
 )
+# What this node's server says itself.
+NOT_ANSWERED = NOT_FORWARDED | {b"date", b"server"}
 UNKNOWN_SESSION = b'{"code":1,"message":"Session ID unknown"}'  # as the Node.js server says it
 
 
@@ -93,7 +95,9 @@ class Forwarder:
         await asyncio.wait((exchange, leaving), return_when=asyncio.FIRST_COMPLETED)
         for task in (exchange, leaving):
             task.cancel()
-        await asyncio.gather(exchange, leaving, return_exceptions=True)
+        outcome, _ = await asyncio.gather(exchange, leaving, return_exceptions=True)
+        if isinstance(outcome, Exception):
+            logger.warning("forwarding to %s broke off: %r", url.partition("?")[0], outcome)
 
     async def _exchange(self, url: str, scope: Scope, body: "_Body", send: Send) -> None:
         started = False
@@ -101,11 +105,11 @@ class Forwarder:
             async with self._session().request(
                 scope["method"],
                 url,
-                headers=_headers(scope),
+                headers=_headers(scope, body.has_content),
                 data=body.chunks() if body.has_content else None,
                 allow_redirects=False,
             ) as response:
-                headers = [(n.lower(), v) for n, v in response.raw_headers if n.lower() not in NOT_FORWARDED]
+                headers = [(n.lower(), v) for n, v in response.raw_headers if n.lower() not in NOT_ANSWERED]
                 await send({"type": "http.response.start", "status": response.status, "headers": headers})
                 started = True
                 async for chunk in response.content.iter_any():
@@ -123,7 +127,9 @@ class Forwarder:
         if (await receive())["type"] != "websocket.connect":
             return
         try:
-            other = await self._session().ws_connect(url, headers=_headers(scope), max_msg_size=0, compress=0)
+            other = await self._session().ws_connect(
+                url, headers=_headers(scope, has_content=False), max_msg_size=0, compress=0
+            )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self._failed(url, error)
             await _refuse(scope, send)
@@ -179,7 +185,7 @@ async def _pump_in(receive: Receive, other: aiohttp.ClientWebSocketResponse) -> 
             await other.send_str(message["text"])
         else:
             await other.send_bytes(message["bytes"])
-    await other.close(code=message.get("code") or 1000)
+    await other.close(code=_close_code(message.get("code")))
 
 
 async def _pump_out(other: aiohttp.ClientWebSocketResponse, send: Send) -> None:
@@ -188,7 +194,12 @@ async def _pump_out(other: aiohttp.ClientWebSocketResponse, send: Send) -> None:
             await send({"type": "websocket.send", "text": message.data})
         elif message.type is aiohttp.WSMsgType.BINARY:
             await send({"type": "websocket.send", "bytes": message.data})
-    await send({"type": "websocket.close", "code": other.close_code or 1011})
+    await send({"type": "websocket.close", "code": _close_code(other.close_code)})
+
+
+def _close_code(code: int | None) -> int:
+    """1005 and 1006 say how a connection ended and may not be sent (RFC 6455, 7.4.1)."""
+    return 1000 if code in (None, 1005) else 1011 if code == 1006 else code
 
 
 async def _refuse(scope: Scope, send: Send) -> None:
@@ -214,7 +225,8 @@ def _has(scope: Scope, name: bytes) -> bool:
     return any(key == name for key, _ in scope["headers"])
 
 
-def _headers(scope: Scope) -> Iterable[tuple[str, str]]:
-    kept = [(key, value) for key, value in scope["headers"] if key not in NOT_FORWARDED and key != HOP]
+def _headers(scope: Scope, has_content: bool) -> Iterable[tuple[str, str]]:
+    dropped = NOT_FORWARDED | {HOP} | (set() if has_content else {b"content-length", b"content-type"})
+    kept = [(key, value) for key, value in scope["headers"] if key not in dropped]
     kept.append((HOP, b"1"))
     return [(key.decode("latin-1"), value.decode("latin-1")) for key, value in kept]

@@ -96,9 +96,7 @@ class RunningCluster:
                 try:
                     await eventually(lambda node=node: _is_ready(http, node.url), READY_WITHIN_S)
                 except AssertionError:
-                    raise AssertionError(
-                        f"node {number} was not ready; its log:\n{node.log()[-3000:]}"
-                    ) from None
+                    raise AssertionError(f"node {number} was not ready; its log:\n{node.log()[-3000:]}") from None
 
     async def get(self, path: str, number: int = 0) -> Any:
         """JSON from one node."""

@@ -25,9 +25,7 @@ class Look:
     why: str = ""
 
 
-async def eventually(
-    condition: Condition, within_s: float = 5.0, every_s: float = 0.02, message: str = ""
-) -> Any:
+async def eventually(condition: Condition, within_s: float = 5.0, every_s: float = 0.02, message: str = "") -> Any:
     """Poll `condition` every `every_s` seconds until it holds, and return its value.
 
     Raises AssertionError after `within_s` seconds, with `message` and the last value or assertion. A

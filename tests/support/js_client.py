@@ -69,9 +69,7 @@ class JsClient:
 
     # Sending
 
-    async def emit(
-        self, event: str, *args: Any, within_s: float = 10.0, timeout_ms: int | None = None
-    ) -> Any:
+    async def emit(self, event: str, *args: Any, within_s: float = 10.0, timeout_ms: int | None = None) -> Any:
         """Emit and return the acknowledgement: None, its one value, or a tuple of several.
 
         `timeout_ms` uses the client's own `.timeout()`. Raises JsError if the client reports an error,
@@ -173,9 +171,7 @@ class JsClient:
             lambda: self.connected and self.connects >= connects, within_s, what=f"connect {connects}"
         )
 
-    async def wait_until(
-        self, condition: Callable[[], T], within_s: float = 5.0, what: str = "condition"
-    ) -> T:
+    async def wait_until(self, condition: Callable[[], T], within_s: float = 5.0, what: str = "condition") -> T:
         """Wait until `condition()`, asked at every report of this client, is truthy; return its value."""
         try:
             async with asyncio.timeout(within_s):
@@ -284,9 +280,7 @@ class JsClients:
         client = JsClient(self, len(self.clients))
         self.clients[client.number] = client
         answers = {event: tagged(tuple(args)) for event, args in (replies or {}).items()}
-        self.tell(
-            "open", client.number, url=url, namespace=namespace, options=tagged(options), replies=answers
-        )
+        self.tell("open", client.number, url=url, namespace=namespace, options=tagged(options), replies=answers)
         if wait:
             await client.wait_until(lambda: client.connected or client.errors, within_s, what="connection")
             if not client.connected:

@@ -53,9 +53,7 @@ class PyClient:
         """Whether it is connected to its namespace."""
         return self.namespace in self.io.namespaces
 
-    async def connect(
-        self, url: str, *, auth: Any = None, transports: tuple[str, ...] = ("websocket",)
-    ) -> None:
+    async def connect(self, url: str, *, auth: Any = None, transports: tuple[str, ...] = ("websocket",)) -> None:
         """Connect; raises socketio.exceptions.ConnectionError when refused (see `errors` for the data)."""
         await self.io.connect(
             url,

@@ -378,6 +378,7 @@ async def test_large_messages_go_both_ways(
         assert len(fields_of(await receive_for(ws, '42["large"'))["text"]) == 950_000
 
 
+@pytest.mark.parametrize("node", [0, 1], ids=["its own node", "forwarded"])
 async def test_a_message_of_the_server_may_be_longer_than_a_client_s(
     http: aiohttp.ClientSession, cluster: RunningCluster, emitter: Emitter, node: int
 ) -> None:

@@ -17,21 +17,29 @@ local function begin()
   if number <= applied then
     return redis.call('HGET', KEYS[1], ARGV[1]) or 'forgotten'
   end
-  if ARGV[1] == ARGV[2] then
-    redis.call('DEL', KEYS[1])
-  elseif number ~= applied + 1 then
+  if ARGV[1] ~= ARGV[2] and number ~= applied + 1 then
     return redis.error_reply('OUTOFORDER call ' .. ARGV[1] .. ' came after call ' .. applied)
   end
   return nil
 end
 
--- Stores `reply` under this call's number and returns it.
+-- Stores `reply` under this call's number and returns it. It comes last: Redis looks at `maxmemory` before a
+-- script's first write only, and forgetting the former replies is one that it always allows.
 local function finish(reply)
+  if ARGV[1] == ARGV[2] then
+    redis.call('DEL', KEYS[1])
+  end
   redis.call('HSET', KEYS[1], 'applied', ARGV[1], ARGV[1], reply)
   if ARGV[1] == ARGV[2] then
     redis.call('EXPIRE', KEYS[1], WRITER_TTL_S)
   end
   return reply
+end
+
+-- Raises where a log cannot be appended to, before anything was written: a script is all or nothing.
+local function check(log, last)
+  redis.call('XLEN', log)
+  redis.call('STRLEN', last)
 end
 
 -- The next clock, in µs, as a string: above the last one and above all that the node has seen, so that it

@@ -1,6 +1,6 @@
 -- include: _entry.lua
 -- An event to a room: into its log and to its channel.
--- KEYS 3 log, 4 last, 5 members, 6 the acting socket (the writer again where nobody acts)
+-- KEYS 3 log, 4 last, 5 members, 6 the acting socket (the members again where nobody acts)
 -- ARGV 6 channel, 7 acting generation or '', 8 body
 -- Returns 'ok <clock>', 'ok 0' where the room has no member and nothing was stored, or 'stale'.
 local reply = begin()

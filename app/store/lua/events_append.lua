@@ -5,6 +5,7 @@
 -- Returns 'ok <clock>', or 'ok 0' where no room has a member.
 local reply = begin()
 if reply then return reply end
+for at = 0, #ARGV - 7 do check(KEYS[3 + at * 3], KEYS[4 + at * 3]) end
 local clock = '0'
 for at = 0, #ARGV - 7 do
   local log, last, members = KEYS[3 + at * 3], KEYS[4 + at * 3], KEYS[5 + at * 3]

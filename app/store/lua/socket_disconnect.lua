@@ -6,8 +6,11 @@
 -- Returns 'ok' or 'stale'.
 local reply = begin()
 if reply then return reply end
+if stale(KEYS[3], ARGV[7]) then
+  if redis.call('EXISTS', KEYS[3]) == 0 then redis.call('SREM', KEYS[7], ARGV[6]) end
+  return finish('stale')
+end
 redis.call('SREM', KEYS[7], ARGV[6])
-if stale(KEYS[3], ARGV[7]) then return finish('stale') end
 redis.call('HDEL', KEYS[4], ARGV[6])
 keep_while_members(KEYS[4], KEYS[5], KEYS[6])
 redis.call('DEL', KEYS[3], KEYS[8], KEYS[9])

@@ -9,7 +9,8 @@
 --   {'part', id, prev, body, ...}       the first of them; ask again
 --   {'fresh', last, sid, member, ...}   none was seen: where the log stands and who is in the room
 --   {'lost', last, sid, member, ...}    the clock seen is not in the log's past: it was trimmed or lost
-local budget = tonumber(ARGV[3])
+local PAGE = 64 -- entries read at a time, so that a page of the largest ones stays bearable
+local budget, bytes = tonumber(ARGV[3]), 4 * 1024 * 1024
 local answer = {}
 
 local function standing(word, last, members, log)
@@ -21,18 +22,23 @@ local function standing(word, last, members, log)
   return found
 end
 
+-- The entries after `seen`, as far as the budgets go; nil where the first of them does not follow on it.
 local function tail(log, last, seen)
-  local entries = redis.call('XRANGE', log, '(' .. seen .. '-0', '+', 'COUNT', budget)
-  if #entries == 0 then return nil end
-  budget = budget - #entries
-  local found = {'part'}
-  for at, entry in ipairs(entries) do
-    local id, fields = string.match(entry[1], '^%d+'), entry[2]
-    if at == 1 and fields[2] ~= seen then return nil end
-    found[#found + 1] = id
-    found[#found + 1] = fields[2]
-    found[#found + 1] = fields[4]
-    if id == last then found[1] = 'tail' end
+  local found, from = {'part'}, seen
+  while budget > 0 and bytes > 0 do
+    local entries = redis.call('XRANGE', log, '(' .. from .. '-0', '+', 'COUNT', math.min(PAGE, budget))
+    if #entries == 0 then return nil end -- the newest one is not there
+    for at, entry in ipairs(entries) do
+      local id, fields = string.match(entry[1], '^%d+'), entry[2]
+      if from == seen and at == 1 and fields[2] ~= seen then return nil end
+      found[#found + 1], found[#found + 2], found[#found + 3] = id, fields[2], fields[4]
+      budget, bytes = budget - 1, bytes - #fields[4]
+      if id == last then
+        found[1] = 'tail'
+        return found
+      end
+    end
+    from = found[#found - 2]
   end
   return found
 end
@@ -45,7 +51,7 @@ for at = 4, #ARGV do
     answer[at - 3] = standing('fresh', last, members, log)
   elseif seen == last then
     answer[at - 3] = {'same'}
-  elseif budget <= 0 then
+  elseif budget <= 0 or bytes <= 0 then
     answer[at - 3] = {'part'}
   else
     answer[at - 3] = tail(log, last, seen) or standing('lost', last, members, log)

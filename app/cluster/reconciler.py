@@ -1,0 +1,76 @@
+"""Ends in Redis what has ended on this node without Redis having been told.
+
+A socket goes while Redis is away, or its connecting had an unknown outcome: Redis then has a member whom no
+node holds. After trouble this compares the node's sids in Redis with its sockets. Sockets of dead nodes are
+not its business.
+"""
+
+import logging
+
+from redis.exceptions import RedisError
+
+from ..errors import Stale, StoreError
+from ..node import Node
+from ..store.keys import Keys, room_of_field
+from ..store.redis import CONNECTION_ERRORS, Store
+from .local import Locals
+from .roster import Roster
+from .sockets import Sockets
+from .writer import Writer
+
+logger = logging.getLogger(__name__)
+
+ROOM = b"r:"  # fields of a socket's hash that name its rooms begin with this
+
+
+class Reconciler:
+    """Compares when there is reason to."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        node: Node,
+        locals_: Locals,
+        writer: Writer,
+        roster: Roster,
+        sockets: Sockets,
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._node = node
+        self._locals = locals_
+        self._writer = writer
+        self._roster = roster
+        self._sockets = sockets
+        self._suspected = False
+
+    def suspect(self) -> None:
+        """Something may have ended here that Redis does not know of."""
+        self._suspected = True
+
+    async def reconcile(self) -> None:
+        """Compares if something is suspected and no append waits; what fails is tried again next time."""
+        if not self._suspected or self._writer.waiting:
+            return
+        self._suspected = False
+        try:
+            known: set[bytes] = await self._store.client.smembers(self._keys.node_sockets(self._node.node_id))  # type: ignore[assignment]
+            for sid in (each.decode() for each in known):
+                if sid not in self._locals.sockets:
+                    await self._end(sid)
+        except (StoreError, RedisError, *CONNECTION_ERRORS) as error:
+            self._suspected = True
+            logger.warning("could not compare this node's sockets with Redis': %s", error)
+
+    async def _end(self, sid: str) -> None:
+        fields: dict[bytes, bytes] = await self._store.client.hgetall(self._keys.socket(sid))  # type: ignore[assignment]
+        generation, namespace = int(fields.get(b"g", 0)), fields.get(b"s", b"/").decode()
+        rooms = [room_of_field(field.removeprefix(ROOM).decode()) for field in fields if field.startswith(ROOM)]
+        logger.warning("socket %s had ended here without Redis knowing it; it is ended there", sid)
+        try:
+            for room in rooms:
+                await self._roster.leave(sid, room, generation=generation)
+            await self._sockets.disconnect(sid, namespace, generation)
+        except Stale:
+            logger.info("socket %s is gone from Redis, or another node's", sid)

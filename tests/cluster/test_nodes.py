@@ -1,0 +1,426 @@
+"""Who is alive: told by heartbeats that move while one's own are answered, and by nothing else."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from redis.exceptions import RedisError
+
+from app.cluster import nodes as nodes_module
+from app.cluster.nodes import Nodes
+from app.cluster.supervision import end
+from app.errors import StoreUnavailable
+from app.metrics import Metrics
+from app.node import Node
+from app.store.keys import Keys
+from app.store.redis import CONNECTION_ERRORS, Store
+from app.wire import Canary, decode, from_json, to_json
+from tests.store.redis_proxy import Between, Cut, redis_proxy
+from tests.support.cluster import running_cluster
+from tests.support.eventually import eventually, steadily
+from tests.support.redis_server import RedisServer
+
+
+@dataclass(slots=True)
+class Member:
+    """One node's registry, beaten by hand; what it noticed is kept."""
+
+    nodes: Nodes
+    node: Node
+    keys: Keys
+    metrics: Metrics
+    store: Store
+    losses: int = 0
+    connections: int = 0
+    loops: list["asyncio.Task[None]"] = field(default_factory=list)
+
+    async def sees(self, *others: "Member") -> list[bool]:
+        """Whether each of the others is alive for this one; False also where it is not in the registry."""
+        found = {record.node_id: self.nodes.is_alive(record) for record in await self.nodes.all()}
+        return [found.get(other.node.node_id, False) for other in others]
+
+    async def beat(self, times: int = 1) -> None:
+        for _ in range(times):
+            await self.nodes.beat()
+
+    def run(self) -> None:
+        self.loops.append(asyncio.create_task(self.nodes.run()))
+
+
+class Registry:
+    """Makes members of one cluster."""
+
+    def __init__(self, redis: RedisServer, key_prefix: str) -> None:
+        self.redis = redis
+        self._prefix = key_prefix
+        self._made: list[Member] = []
+
+    def member(
+        self, *, url: str = "", lease_s: float = 5.0, timeout_s: float = 0.3, started_at: str = "2026-01-01"
+    ) -> Member:
+        store, keys = Store(url or self.redis.url, timeout_s), Keys(self._prefix)
+        node, metrics = Node(url="http://127.0.0.1:1", started_at=started_at), Metrics()
+
+        async def lost() -> None:
+            member.losses += 1
+
+        async def nothing() -> None:
+            pass
+
+        nodes = Nodes(
+            store,
+            keys,
+            node,
+            metrics,
+            lease_s=lease_s,
+            connections=lambda: member.connections,
+            on_beat=nothing,
+            on_data_loss=lost,
+        )
+        member = Member(nodes, node, keys, metrics, store)
+        self._made.append(member)
+        return member
+
+    async def close(self) -> None:
+        for member in self._made:
+            for loop in member.loops:
+                while not loop.done():  # not once: see the test of cancelling below
+                    loop.cancel()
+                    await asyncio.wait([loop], timeout=0.1)
+            await member.store.aclose()
+
+
+@pytest.fixture
+async def registry(own_redis: RedisServer, key_prefix: str) -> AsyncIterator[Registry]:
+    registry = Registry(own_redis, key_prefix)
+    yield registry
+    await registry.close()
+
+
+def record_of(registry: Registry, member: Member) -> dict[str, Any] | None:
+    text = registry.redis.command("HGET", member.keys.nodes, member.node.node_id)
+    return from_json(text) if text else None
+
+
+# --- beating -----------------------------------------------------------------------------------------------
+
+
+async def test_a_heartbeat_registers_the_node_with_what_it_is_now(registry: Registry) -> None:
+    one = registry.member()
+    await one.beat()
+    assert record_of(registry, one) == {
+        "beat": 1,
+        "url": "http://127.0.0.1:1",
+        "started_at": "2026-01-01",
+        "connections": 0,
+        "draining": False,
+    }
+    one.connections, one.nodes.draining = 7, True
+    await one.beat(2)
+    record = record_of(registry, one)
+    assert record is not None
+    assert (record["beat"], record["connections"], record["draining"]) == (3, 7, True)
+
+
+async def test_a_canary_goes_to_the_nodes_own_inbox_with_every_heartbeat(registry: Registry) -> None:
+    one, other = registry.member(), registry.member()
+    async with registry.redis.client(decode_responses=False) as client, client.pubsub() as heard:
+        await heard.subscribe(one.keys.inbox(one.node.node_id))
+        await one.beat()
+        await other.beat()
+        await one.beat()
+        found = []
+        while len(found) < 2:
+            message = await heard.get_message(timeout=2)
+            assert message is not None
+            if message["type"] == "message":
+                found.append(decode(message["data"]).payload)
+    assert found == [Canary(1), Canary(2)]
+
+
+async def test_a_node_is_dead_after_a_lease_of_ones_own_answered_heartbeats(registry: Registry) -> None:
+    one, other = registry.member(lease_s=5), registry.member(lease_s=5)
+    await other.beat()
+    await one.beat(5)  # the first sees the other's counter, the four after it see that it stands still
+    assert await one.sees(one, other) == [True, True]
+    await one.beat()
+    assert await one.sees(one, other) == [True, False]
+    assert await other.sees(one, other) == [True, True], "how often the others beat is nothing to go by"
+
+
+async def test_a_node_that_beats_again_is_alive_at_once(registry: Registry) -> None:
+    one, other = registry.member(), registry.member()
+    await other.beat()
+    await one.beat(8)
+    assert await one.sees(other) == [False]
+    await other.beat()
+    assert await one.sees(other) == [True]
+    assert other.losses == 0
+
+
+async def test_a_redis_that_does_not_answer_kills_nobody(registry: Registry) -> None:
+    one, other = registry.member(timeout_s=0.03), registry.member()
+    await other.beat()
+    await one.beat()
+    registry.redis.pause()
+    for _ in range(8):
+        with pytest.raises((RedisError, *CONNECTION_ERRORS)):
+            await one.beat()
+    registry.redis.resume()
+    assert await eventually(lambda: sees(one, other)) == [True]
+    await eventually(lambda: beaten(one))
+    assert await one.sees(one, other) == [True, True]
+    assert one.losses == 0
+
+
+async def sees(one: Member, *others: Member) -> list[bool] | None:
+    with contextlib.suppress(StoreUnavailable):
+        return await one.sees(*others)
+    return None
+
+
+async def beaten(one: Member) -> bool:
+    with contextlib.suppress(RedisError, *CONNECTION_ERRORS):
+        await one.beat()
+        return True
+    return False
+
+
+async def test_nodes_that_run_survive_a_redis_that_stalls_for_many_leases(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes_module, "BEAT_S", 0.03)
+    members = [registry.member(lease_s=0.3, timeout_s=0.1) for _ in range(2)]
+    for member in members:
+        member.run()
+
+    async def all_alive() -> bool:
+        return [await sees(member, *members) for member in members] == [[True, True]] * 2
+
+    await eventually(all_alive)
+    registry.redis.pause()
+    await steadily(lambda: not any(loop.done() for m in members for loop in m.loops), for_s=1.0)  # three leases
+    registry.redis.resume()
+    await eventually(all_alive, within_s=1)
+    await steadily(all_alive, for_s=0.5)
+    assert [member.losses for member in members] == [0, 0]
+
+
+async def test_the_loop_goes_on_when_redis_goes_and_comes(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes_module, "BEAT_S", 0.02)
+    one = registry.member(timeout_s=0.1)
+    one.run()
+    await eventually(lambda: record_of(registry, one))
+    await asyncio.to_thread(registry.redis.restart, keep_data=False)
+    await eventually(lambda: record_of(registry, one))
+    await eventually(lambda: one.losses == 1)
+    assert not one.loops[0].done()
+
+
+# --- forgetting --------------------------------------------------------------------------------------------
+
+
+async def test_a_node_that_was_dead_for_long_is_forgotten(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes_module, "FORGET_LEASES", 3)
+    one, other = registry.member(lease_s=2), registry.member()
+    await other.beat()
+    await one.beat(6)
+    assert len(await one.nodes.all()) == 2
+    assert record_of(registry, other) is not None
+    await one.beat()
+    assert record_of(registry, other) is None
+    assert [record.node_id for record in await one.nodes.all()] == [one.node.node_id]
+
+
+async def test_a_node_that_was_forgotten_comes_back_and_checks_what_is_left_of_it(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes_module, "FORGET_LEASES", 1)
+    one, other = registry.member(lease_s=2), registry.member()
+    await other.beat(2)
+    await one.beat(4)
+    assert record_of(registry, other) is None
+    await other.beat()
+    assert await one.sees(other) == [True]
+    assert (one.losses, other.losses) == (0, 1)
+
+
+async def test_a_node_that_leaves_is_gone_at_once(registry: Registry) -> None:
+    one, other = registry.member(), registry.member()
+    await other.beat()
+    await one.beat()
+    await other.nodes.leave()
+    assert record_of(registry, other) is None
+    assert [record.node_id for record in await one.nodes.all()] == [one.node.node_id]
+    assert await one.nodes.find(other.node.node_id) is None
+    with contextlib.suppress(StoreUnavailable):
+        await other.nodes.leave()  # twice is fine
+
+
+async def test_leaving_a_redis_that_is_away_is_an_error(registry: Registry) -> None:
+    one = registry.member()
+    await one.beat()
+    registry.redis.kill()
+    with pytest.raises(StoreUnavailable):
+        await one.nodes.leave()
+
+
+async def test_a_node_that_leaves_in_the_middle_of_a_heartbeat_is_gone(registry: Registry) -> None:
+    async with redis_proxy(registry.redis.port) as proxy:
+        one = registry.member(url=proxy.url)
+        await one.beat()
+        released = asyncio.Event()
+        proxy.once(Between(0, released.wait), containing=b"HSET")
+        beat = asyncio.create_task(one.beat())
+        await eventually(lambda: proxy.held)
+        leaving = asyncio.create_task(one.nodes.leave())
+        released.set()
+        await asyncio.gather(beat, leaving)
+        await one.beat()
+        assert record_of(registry, one) is None
+
+
+async def test_cancelling_ends_a_heartbeat_wherever_it_is(registry: Registry) -> None:
+    one = registry.member()
+    await one.beat()
+    for steps in range(40):
+        one.run()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await asyncio.wait_for(end([one.loops[-1]]), 2.0)
+        assert one.loops[-1].done(), f"cancelled after {steps} steps"
+
+
+# --- asking ------------------------------------------------------------------------------------------------
+
+
+async def test_all_is_what_redis_has_now_and_asking_ages_nobody(registry: Registry) -> None:
+    one = registry.member(started_at="2026-01-02")
+    await one.beat()
+    other = registry.member(started_at="2026-01-01")
+    await other.beat()
+    for _ in range(20):
+        found = await one.nodes.all()
+    assert [record.node_id for record in found] == [other.node.node_id, one.node.node_id], "the oldest first"
+    assert all(one.nodes.is_alive(record) for record in found)
+    other.connections = 5
+    await other.beat()
+    assert [record.connections for record in await one.nodes.all()] == [5, 0]
+
+
+async def test_a_node_that_has_not_beaten_can_ask_too(registry: Registry) -> None:
+    one, other = registry.member(), registry.member()
+    await other.beat()
+    assert await one.sees(one, other) == [False, True]
+
+
+async def test_asking_a_redis_that_is_away_is_an_error(registry: Registry) -> None:
+    one = registry.member()
+    registry.redis.kill()
+    with pytest.raises(StoreUnavailable):
+        await one.nodes.all()
+
+
+async def test_a_living_node_is_found_by_its_id_and_no_other(registry: Registry) -> None:
+    one, other = registry.member(), registry.member()
+    await one.beat()
+    assert await one.nodes.find("00000000") is None
+    assert await one.nodes.find(other.node.node_id) is None
+    await other.beat()
+    found = await one.nodes.find(other.node.node_id)
+    assert found is not None
+    assert (found.node_id, found.url) == (other.node.node_id, other.node.url)
+    await one.beat(6)
+    assert await one.nodes.find(other.node.node_id) is None, "it is dead"
+
+
+async def test_finding_needs_redis_for_a_new_node_only(registry: Registry) -> None:
+    one, other = registry.member(), registry.member()
+    await other.beat()
+    await one.beat()
+    registry.redis.kill()
+    assert await one.nodes.find(other.node.node_id) is not None
+    assert await one.nodes.find("00000000") is None
+
+
+# --- lost data ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["hdel", "flushall", "older"])
+async def test_a_heartbeat_that_redis_lost_is_noticed_once(registry: Registry, how: str) -> None:
+    one = registry.member()
+    await one.beat(3)
+    assert one.losses == 0
+    record = record_of(registry, one)
+    if how == "hdel":
+        registry.redis.command("HDEL", one.keys.nodes, one.node.node_id)
+    elif how == "flushall":
+        registry.redis.command("FLUSHALL")
+    else:
+        assert record is not None
+        registry.redis.command("HSET", one.keys.nodes, one.node.node_id, to_json(record | {"beat": 2}))
+    await one.beat()
+    assert (one.losses, one.metrics.data_losses) == (1, 1)
+    await one.beat(3)
+    assert (one.losses, one.metrics.data_losses) == (1, 1)
+
+
+async def test_a_first_heartbeat_has_nothing_to_lose(registry: Registry) -> None:
+    one = registry.member()
+    await one.beat()
+    assert one.losses == 0
+
+
+@pytest.mark.parametrize("request_bytes", [0, 10**6], ids=["never done", "done"])
+async def test_an_unanswered_heartbeat_is_no_lost_data(registry: Registry, request_bytes: int) -> None:
+    async with redis_proxy(registry.redis.port) as proxy:
+        one = registry.member(url=proxy.url)
+        await one.beat(2)
+        for _ in range(3):
+            proxy.once(Cut(request_bytes), containing=b"HSET")
+            with pytest.raises((RedisError, *CONNECTION_ERRORS)):
+                await one.beat()
+        await one.beat(2)
+        assert one.losses == 0
+        record = record_of(registry, one)
+        assert record is not None
+        assert record["beat"] == 4
+
+
+# --- processes ---------------------------------------------------------------------------------------------
+
+
+async def test_a_node_that_is_stopped_is_dead_for_the_others_and_alive_when_it_goes_on(
+    own_redis: RedisServer, key_prefix: str
+) -> None:
+    async with running_cluster(own_redis.url, key_prefix, 2, LEASE_S="2") as cluster:
+
+        async def alive() -> dict[str, bool]:
+            nodes = (await cluster.get("/api/nodes"))["nodes"]
+            return {node["url"]: node["alive"] for node in nodes}
+
+        first, second = (node.url for node in cluster.nodes)
+        await eventually(lambda: is_now(alive, {first: True, second: True}))
+        cluster[1].send(signal.SIGSTOP)
+        started_s = asyncio.get_running_loop().time()
+        await eventually(lambda: is_now(alive, {first: True, second: False}), within_s=6)
+        assert asyncio.get_running_loop().time() - started_s > 1, "a lease has passed"
+        cluster[1].send(signal.SIGCONT)
+        await eventually(lambda: is_now(alive, {first: True, second: True}))
+        assert "Redis lost data" not in cluster[0].log() + cluster[1].log()
+        assert cluster[1].end() == 0
+        await eventually(lambda: is_now(alive, {first: True}))
+
+
+async def is_now(alive: Any, expected: dict[str, bool]) -> bool:
+    found: dict[str, bool] = await alive()
+    assert found == expected
+    return True
