@@ -13,6 +13,8 @@ SHELL := bash
 PYTHON ?=
 # ARGS="-k ports -x" are handed to pytest.
 ARGS ?=
+# Tests run in so many processes, a file of them in one.
+JOBS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,7 +43,7 @@ up: $(INSTALLED) $(CLIENT)/.stamp $(REDIS)  ## run a cluster (PORT, NODES, HOST,
 	@exec $(BIN)/clusterkit up --with-parent
 
 test: $(TESTS_INSTALLED) $(CLIENT)/.stamp $(REDIS)  ## run the tests (REQUIRE_ALL=1: skip none)
-	@exec $(BIN)/python -m pytest -rs $(ARGS)
+	@exec $(BIN)/python -m pytest -rs -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(TESTS_INSTALLED)  ## check the code: ruff, and mypy in strict mode
 	$(BIN)/ruff check .

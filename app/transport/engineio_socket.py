@@ -121,7 +121,7 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
             return
         self.closing = True
         reason = reason or self.server.reason.SERVER_DISCONNECT
-        if reason == self.server.reason.CLIENT_DISCONNECT:  # its poll in flight ends in peace
+        if reason == self.server.reason.CLIENT_DISCONNECT and not self.upgraded:  # its poll ends in peace
             self.queue.put_nowait(packet.Packet(packet.NOOP))
         self.queue.put_nowait(None)
         await self.server._trigger_event("disconnect", self.sid, reason, run_async=False)

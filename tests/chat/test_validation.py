@@ -160,6 +160,11 @@ def test_all_is_a_recipient_however_wide() -> None:
 def test_a_room_is_not_called_like_a_page(room: str) -> None:
     assert refusal("room", room) == "bad_room"
     assert refusal("room", f" {room} ") == "bad_room"
+
+
+@pytest.mark.parametrize("room", ["api/x", "lobby/", "a/../b", "a/."])
+def test_no_room_is_below_a_reserved_path_or_hides_from_its_own(room: str) -> None:
+    assert refusal("room", room) == "bad_room"
     assert nickname_in({"nickname": room}) == room
 
 
@@ -172,7 +177,7 @@ def test_the_pages_and_endpoints_of_the_contract_are_reserved() -> None:
     assert {"lobby", "echo", "api", "socket.io", "healthz", "readyz", ".", ".."} <= RESERVED_ROOMS
 
 
-@pytest.mark.parametrize("room", ["ALL", "Lobby", "lobby2", "api/x", "room1"])
+@pytest.mark.parametrize("room", ["ALL", "Lobby", "lobby2", "a/api", "room1"])
 def test_other_rooms_may_be_called_anything(room: str) -> None:
     assert room_in({"room": room}) == room
 

@@ -147,8 +147,9 @@ def recording(sent: list[Any]) -> ModuleType:
             self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
         ) -> None: ...
 
-        async def emit(self, event: str, data: object, *, room: str, namespace: str) -> None:
+        async def emit(self, event: str, data: object, *, room: str, namespace: str) -> int:
             sent.append((self.url, event, data, room, namespace))
+            return 1
 
     module = ModuleType("app.hub.emitter")
     module.__dict__["Emitter"] = Emitter
