@@ -134,6 +134,16 @@ async def test_whatever_an_event_carries_is_acknowledged_and_hurts_nobody(
     await bystander.notices_nothing()
 
 
+async def test_a_binary_event_as_deep_as_the_stack_is_answered_or_ends_its_connection(
+    bystander: Bystander,
+) -> None:
+    """How deep Python's stack is depends on its version."""
+    async with raw_socket(bystander.node.url) as socket:
+        outcome = await socket.outcome(f'451-["x",{DEEPER_THAN_THE_STACK}]', b"x")
+    assert outcome[-1] in ("answered", "closed")
+    bystander.logged_no_traceback()
+
+
 async def acknowledged(client: JsClient, event: str, args: list[Any]) -> None:
     """The event is acknowledged as the contract says; a refusal comes as `error_msg`, too."""
     client.events.clear()
@@ -210,7 +220,6 @@ BREAKING: list[list[Frame]] = [
     ['451-["x",{"_placeholder":true,"num":0}]', '42["x"]'],
     ['451-["x",{"_placeholder":true,"num":0}]', "41"],
     ['451-[{"_placeholder":true,"num":0}]', b"x"],
-    [f'451-["x",{DEEPER_THAN_THE_STACK}]', b"x"],
     ['451-/nope,["x",{"_placeholder":true,"num":0}]', b"x"],
     *(attached(number) for number in ("1", "-2", "1.5", "true", '"0"', "null", "[0]", "{}", "9" * 20, str(2**63))),
     ["1"],
