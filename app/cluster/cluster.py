@@ -54,17 +54,7 @@ class Cluster:
         self.keys = Keys(settings.key_prefix)
         highest = HighestClock()
         self.delivery = Delivery(self.locals, fanout, notices, self.metrics)
-        self.writer = Writer(
-            self.store,
-            self.keys.writer(node.node_id),
-            self.keys.clock,
-            highest,
-            self.metrics,
-            append_timeout_s=settings.append_timeout_s,
-            queue_max=settings.append_queue_max,
-            log_max_entries=settings.log_max_entries,
-            window_s=settings.recovery_window_s,
-        )
+        self.writer = Writer(settings, self.store, self.keys, node.node_id, highest, self.metrics)
         self.relay = Relay(
             self.store,
             self.keys,

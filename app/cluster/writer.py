@@ -17,6 +17,8 @@ from redis.exceptions import NoScriptError, RedisError
 
 from ..errors import OutcomeUnknown, StoreOverloaded, StoreUnavailable
 from ..metrics import Metrics
+from ..settings import Settings
+from ..store.keys import Keys
 from ..store.redis import CONNECTION_ERRORS, Connection, Store, is_passing
 from ..store.scripts import Script
 
@@ -72,30 +74,26 @@ class HighestClock:
 class Writer:
     """Takes calls and sees them through.
 
-    `append_timeout_s`: how long a call is repeated for while Redis does not answer. `queue_max`: how many
-    calls may wait. `log_max_entries`, `window_s`: how many entries a log keeps, and how long.
+    `writer_id`: its own for each process and start, since the scripts know calls by it. Of the settings it
+    uses how long a call is repeated for, how many may wait, and how much a log keeps.
     """
 
     def __init__(
         self,
+        settings: Settings,
         store: Store,
-        writer_key: str,
-        clock_key: str,
+        keys: Keys,
+        writer_id: str,
         highest: HighestClock,
         metrics: Metrics,
-        *,
-        append_timeout_s: float,
-        queue_max: int,
-        log_max_entries: int,
-        window_s: int,
     ) -> None:
         self._store = store
-        self._own_keys = (writer_key, clock_key)
+        self._own_keys = (keys.writer(writer_id), keys.clock)
         self._highest = highest
         self._metrics = metrics
-        self._append_timeout_s = append_timeout_s
-        self._queue_max = queue_max
-        self._log_limits = (log_max_entries, window_s)
+        self._append_timeout_s = settings.append_timeout_s
+        self._queue_max = settings.append_queue_max
+        self._log_limits = (settings.log_max_entries, settings.recovery_window_s)
         self._waiting: deque[Call] = deque()
         self._pipeline: deque[Call] = deque()
         self._wake = asyncio.Event()

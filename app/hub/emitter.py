@@ -5,13 +5,15 @@ async with Emitter(settings) as emitter:
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from ..cluster.roomlog import RoomLog
-from ..cluster.supervision import keep_running
+from ..cluster.supervision import end, keep_running
 from ..cluster.writer import HighestClock, Writer
+from ..errors import StoreError
 from ..metrics import Metrics
 from ..node import new_node_id
 from ..settings import Settings
@@ -28,17 +30,7 @@ class Emitter:
         keys = Keys(settings.key_prefix)
         self._metrics = Metrics()
         self._store = Store(settings.redis_url, settings.redis_timeout_s, f"clusterkit-emitter-{writer_id}")
-        self._writer = Writer(
-            self._store,
-            keys.writer(writer_id),
-            keys.clock,
-            HighestClock(),
-            self._metrics,
-            append_timeout_s=settings.append_timeout_s,
-            queue_max=settings.append_queue_max,
-            log_max_entries=settings.log_max_entries,
-            window_s=settings.recovery_window_s,
-        )
+        self._writer = Writer(settings, self._store, keys, writer_id, HighestClock(), self._metrics)
         self._emission = Emission(RoomLog(self._writer, keys))
         self._loop: asyncio.Task[None] | None = None
 
@@ -49,9 +41,10 @@ class Emitter:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        with contextlib.suppress(StoreError):  # then its key goes by its ttl
+            await self._writer.close()
         if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
+            await end((self._loop,))
         await self._store.aclose()
 
     async def emit(

@@ -124,7 +124,7 @@ async def test_a_log_keeps_the_newest_entries_by_count(key_prefix: str) -> None:
 
 async def test_a_log_forgets_what_is_older_than_the_window(key_prefix: str) -> None:
     with RedisServer(stream_node_max_entries="1") as redis:
-        async with appending(redis, key_prefix, window_s=60) as made:
+        async with appending(redis, key_prefix, recovery_window_s=60) as made:
             keys, now = made.keys.room(DEN), now_us(redis)
             for age_s in (300, 61, 59):
                 body = f'e -\n2["said",{age_s}]'

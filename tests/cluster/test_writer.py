@@ -294,7 +294,7 @@ async def test_what_the_caller_makes_of_a_reply_may_raise_and_harms_nobody(writi
 async def test_one_append_more_than_may_wait_is_refused_and_the_others_are_not(
     own_redis: RedisServer, key_prefix: str
 ) -> None:
-    made = Appending(own_redis, key_prefix, own_redis.url, queue_max=10)
+    made = Appending(own_redis, key_prefix, own_redis.url, append_queue_max=10)
     made.plant_member()
     waiting = [made.append(n) for n in range(10)]
     with pytest.raises(StoreOverloaded, match="10 appends wait"):

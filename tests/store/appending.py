@@ -12,6 +12,7 @@ from app.cluster.roomlog import RoomLog
 from app.cluster.supervision import keep_running
 from app.cluster.writer import HighestClock, Writer
 from app.metrics import Metrics
+from app.settings import load_settings
 from app.store.keys import Keys
 from app.store.redis import Store
 from app.wire import Event, Packet, RoomId, decode_body, event_packet, from_json
@@ -21,9 +22,9 @@ DEN = RoomId("/", "den")
 ATTIC = RoomId("/", "attic")
 LIMITS: dict[str, Any] = {
     "append_timeout_s": 20.0,
-    "queue_max": 10_000,
+    "append_queue_max": 10_000,
     "log_max_entries": 100_000,
-    "window_s": 600,
+    "recovery_window_s": 600,
 }
 
 
@@ -44,14 +45,8 @@ class Appending:
         self.metrics = Metrics()
         self.highest = HighestClock()
         self.store = Store(store_url, timeout_s, "clusterkit-test")
-        self.writer = Writer(
-            self.store,
-            self.keys.writer(node_id),
-            self.keys.clock,
-            self.highest,
-            self.metrics,
-            **(LIMITS | limits),
-        )
+        settings = load_settings(**(LIMITS | limits))
+        self.writer = Writer(settings, self.store, self.keys, node_id, self.highest, self.metrics)
         self.log = RoomLog(self.writer, self.keys)
         self._loop: asyncio.Task[None] | None = None
 
