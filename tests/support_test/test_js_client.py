@@ -90,7 +90,7 @@ async def test_events_of_the_server_are_acknowledged_as_told(stage: Stage) -> No
     client.reply("ask", "changed")
     await client.emit("echo")
     assert await stage.server.call("ask", to=client.sid, timeout=5) == "changed"
-    assert client.args_of("ask") == [(), ()]
+    assert await client.wait_until(lambda: client.args_of("ask") == [(), ()])
 
 
 async def test_an_acknowledgement_that_never_comes_is_the_clients_own_timeout(stage: Stage) -> None:
