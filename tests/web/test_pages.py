@@ -369,6 +369,8 @@ async def test_a_killed_node_is_survived_by_reconnecting(
         for one, name in ((alice, "alice"), (bob, "bob")):
             if name in hit:
                 await _came_back(one)
+        # Who is on another node may have been connected through the victim, which forwarded: back by now, or soon.
+        await bob.joined()
         await alice.say("after")
         for one in (alice, bob):
             await eventually(lambda one=one: _heard(one, " : after"))
