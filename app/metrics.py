@@ -4,7 +4,7 @@ Only things that happen are counted here; what *is* (connections, rooms) is read
 asks, so that it cannot drift.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 
 @dataclass(slots=True)
@@ -24,7 +24,3 @@ class Metrics:
     forwards: int = 0
     forward_failures: int = 0
     data_losses: int = 0  # times Redis was found to have lost this node's heartbeat
-
-    def as_dict(self) -> dict[str, int]:
-        """Name -> count."""
-        return asdict(self)

@@ -7,7 +7,6 @@ rooms and moves their positions, `cluster.delivery` their members.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 from ..wire import Packet, RoomId
@@ -155,10 +154,6 @@ class Locals:
     def of_connection(self, eio_sid: str, namespace: str) -> LocalSocket | None:
         """The socket that a connection has in a namespace."""
         return self.by_eio_sid.get(eio_sid, {}).get(namespace)
-
-    def in_namespace(self, namespace: str) -> Iterator[LocalSocket]:
-        """This node's sockets in a namespace."""
-        return (socket for socket in self.sockets.values() if socket.namespace == namespace)
 
     def socket(self, sid: str, namespace: str) -> LocalSocket | None:
         """The socket with this sid, if it is here and in this namespace."""

@@ -1,7 +1,7 @@
 """Every key and channel in Redis, in one place.
 
 All carry the hash tag `{0}`, so one script may touch whatever it needs. Names that people chose are escaped
-here and nowhere else, so that no room name can leave its place. What is in each key is in DESIGN.md and in
+here and nowhere else, so that no room name can leave its place. What is in each key is in app/DESIGN.md and in
 the header of the script that writes it.
 """
 
