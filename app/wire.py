@@ -211,6 +211,15 @@ _KINDS: dict[bytes, type] = {tag.encode(): kind for kind, tag in _TAGS.items()}
 # kind -> field -> default; a field that has its default is left out of a body
 _DEFAULTS = {kind: {field.name: field.default for field in fields(kind)} for kind in _TAGS}
 _NO_FIELDS = b"-"
+# How a body begins that is an event to a whole room, without attachments: nearly all that there are.
+_TO_ALL = b"e -\n"
+
+
+def encode_event(packet: Packet, skip: Sequence[str] = ()) -> bytes:
+    """The body of `Event(packet, skip=skip)`, without making one where it is plain."""
+    if skip or packet.attachments:
+        return encode_body(Event(packet, skip=tuple(skip)))
+    return _TO_ALL + packet.text.encode()
 
 
 def encode_body(payload: Payload) -> bytes:
@@ -239,10 +248,10 @@ def decode(data: bytes) -> Entry:
 
 def decode_body(body: bytes) -> Payload:
     """The payload of a body; `Unknown` where it is none."""
-    head, _, tail = body.partition(b"\n")
     try:
-        if head == b"e -":  # nearly all there is: an event to a whole room
-            return Event(Packet(tail.decode()))
+        if body.startswith(_TO_ALL):
+            return Event(Packet(body[len(_TO_ALL) :].decode()))
+        head, _, tail = body.partition(b"\n")
         return _decode_fields(_KINDS[head[:1]], head[2:], tail)
     except (LookupError, TypeError, ValueError, AttributeError):
         return Unknown(body)

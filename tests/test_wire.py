@@ -30,6 +30,7 @@ from app.wire import (
     decode,
     decode_body,
     encode_body,
+    encode_event,
     event_packet,
     from_json,
     to_json,
@@ -101,6 +102,13 @@ def test_a_payload_survives_its_way(kind: type, data: st.DataObject) -> None:
 def test_an_entry_survives_its_way(payload: Payload, clock: int, prev: int | None) -> None:
     data = b"%d %b %b" % (clock, b"-" if prev is None else b"%d" % prev, encode_body(payload))
     assert decode(data) == Entry(clock, prev, payload)
+
+
+@light
+@given(PACKETS, SIDS)
+def test_an_event_is_encoded_alike_in_the_short_way(packet: Packet, skip: tuple[str, ...]) -> None:
+    assert encode_event(packet, skip) == encode_body(Event(packet, skip=skip))
+    assert encode_event(packet) == encode_body(Event(packet))
 
 
 @pytest.mark.parametrize(

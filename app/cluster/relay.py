@@ -13,6 +13,7 @@ import asyncio
 import itertools
 import logging
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from ..errors import StoreUnavailable
 from ..metrics import Metrics
 from ..node import Node
+from ..store.bulk import BulkConnection
 from ..store.keys import Keys
 from ..store.redis import CONNECTION_ERRORS, Connection, Store
 from ..wire import (
@@ -72,17 +74,18 @@ class Relay:
     ) -> None:
         self._store = store
         self._keys = keys
-        self._inbox = keys.inbox(node.node_id)
+        self._inbox = keys.inbox(node.node_id).encode()
         self._locals = locals_
         self._delivery = delivery
         self._highest = highest
         self._metrics = metrics
         self._open_timeout_s = open_timeout_s
-        self._tails = TailReader(store, keys, self._inbox)
+        self._tails = TailReader(store, keys, keys.inbox(node.node_id))
         self._connection: Connection | None = None
         self._sending: set[asyncio.Task[None]] = set()
-        self._channels: dict[str, LocalRoom] = {}  # channel -> room
-        self._unconfirmed: set[str] = set()  # channels subscribed to when connecting, the inbox among them
+        self._arrived: deque[Any] = deque()  # messages not handled yet: the rest of what came at once
+        self._channels: dict[bytes, LocalRoom] = {}  # channel -> room
+        self._unconfirmed: set[bytes] = set()  # channels subscribed to when connecting, the inbox among them
         self._due: dict[Cursor, None] = {}  # cursors whose tail is to be read, in order
         self._holding = True  # deliveries wait for a tail
         self._held: list[tuple[int, int, Cursor, Entry]] = []  # clock, order of arrival, ...
@@ -99,6 +102,8 @@ class Relay:
         """
         room = self._locals.rooms.get(room_id) or self._add(room_id)
         room.holders += 1
+        if room.ready.done() and not room.ready.cancelled():
+            return room
         try:
             await asyncio.wait_for(asyncio.shield(room.ready), self._open_timeout_s)
         except BaseException as error:
@@ -115,7 +120,7 @@ class Relay:
         if room.holders > 0 or self._locals.rooms.get(room.room) is not room:
             return
         del self._locals.rooms[room.room]
-        channel = self._keys.room(room.room).channel
+        channel = self._keys.room(room.room).channel.encode()
         del self._channels[channel]
         self._due.pop(room, None)
         room.close()
@@ -132,7 +137,7 @@ class Relay:
 
     def _add(self, room_id: RoomId) -> LocalRoom:
         room = self._locals.rooms[room_id] = LocalRoom(room_id)
-        channel = self._keys.room(room_id).channel
+        channel = self._keys.room(room_id).channel.encode()
         self._channels[channel] = room
         self._command("SUBSCRIBE", channel)
         return room
@@ -143,20 +148,23 @@ class Relay:
         """Connects, subscribes, and delivers until something fails; then the supervisor calls it again."""
         connection = await self._store.connection()
         try:
+            bulk = BulkConnection(connection, SILENCE_S)
             await self._subscribe(connection)
             started_s = time.monotonic()
             while True:
-                self._receive(await self._next(connection))
+                await self._listen(bulk)
+                self._receive_all()
                 if time.monotonic() - max(started_s, self.canary_seen_s) > CANARY_MISSED_S:
                     raise RedisConnectionError(f"no canary heard for {CANARY_MISSED_S:g} s")
-                while self._due and not self._unconfirmed:
-                    await self._catch_up(connection)
+                while self._must_catch_up:
+                    await self._catch_up(bulk)
         finally:
             self._connection = None
             await connection.disconnect(nowait=True)
 
     async def _subscribe(self, connection: Connection) -> None:
         """Asks for everything anew; what is confirmed falls behind and is caught up with all the others."""
+        self._arrived.clear()
         self._held.clear()
         self._due.clear()
         self._holding = True
@@ -167,7 +175,7 @@ class Relay:
             await connection.send_command("SUBSCRIBE", *chunk)
         self._metrics.relay_connections += 1
 
-    def _command(self, name: str, channel: str) -> None:
+    def _command(self, name: str, channel: bytes) -> None:
         """Sends without waiting; without a connection there is nothing to do, connecting subscribes anew."""
         connection = self._connection
         if connection is None or not connection.is_connected:
@@ -176,32 +184,43 @@ class Relay:
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    @staticmethod
-    async def _next(connection: Connection) -> list[Any]:
-        message: list[Any] | None = await connection.read_response(timeout=SILENCE_S)
-        if message is None:
-            raise RedisConnectionError(f"nothing heard from Redis for {SILENCE_S:g} s")
-        return message
+    async def _listen(self, bulk: BulkConnection) -> None:
+        """Waits for messages, unless some of those that came are still to be handled."""
+        if not self._arrived:
+            self._arrived.extend(await bulk.replies())
 
-    def _receive(self, message: list[Any]) -> Payload | None:
+    @property
+    def _must_catch_up(self) -> bool:
+        return bool(self._due) and not self._unconfirmed
+
+    def _receive_all(self) -> None:
+        """Handles what has arrived, in one go; the rest waits as soon as there are tails to be read first."""
+        arrived, receive = self._arrived, self._receive
+        while arrived:
+            receive(arrived.popleft())
+            if self._due and self._must_catch_up:
+                return
+
+    def _receive(self, message: Any) -> Payload | None:
         """Handles one pub/sub message; returns what came in the node's inbox for the node itself, if so."""
-        kind, channel = message[0], message[1].decode()
-        if kind == b"subscribe":
-            self._confirmed(channel)
+        if isinstance(message, Exception):  # Redis refused a subscription
+            raise message
+        kind, channel, data = message
         if kind != b"message":
+            if kind == b"subscribe":
+                self._confirmed(channel)
             return None
         try:
-            entry = decode(message[2])
+            entry = decode(data)
         except ValueError:
-            logger.error("a message on %s is none of ours; it is left out: %.80r", channel, message[2])
+            logger.error("a message on %s is none of ours; it is left out: %.80r", channel.decode(), data)
             return None
         self._highest.saw(entry.clock)
-        if channel == self._inbox:
-            return self._receive_in_inbox(entry)
         room = self._channels.get(channel)
         if room is not None:
             self._offer(room, entry)
-        return None
+            return None
+        return self._receive_in_inbox(entry) if channel == self._inbox else None
 
     def _receive_in_inbox(self, entry: Entry) -> Payload | None:
         payload = entry.payload
@@ -216,7 +235,7 @@ class Relay:
             self._delivery.notice(payload)
         return payload
 
-    def _confirmed(self, channel: str) -> None:
+    def _confirmed(self, channel: bytes) -> None:
         self._unconfirmed.discard(channel)
         room = self._channels.get(channel)
         if room is not None:
@@ -256,7 +275,7 @@ class Relay:
 
     # --- what was missed -----------------------------------------------------------------------------------
 
-    async def _catch_up(self, connection: Connection) -> None:
+    async def _catch_up(self, bulk: BulkConnection) -> None:
         """Reads the tails that are due, then delivers everything held, in clock order."""
         due, self._due = list(self._due), {}
         self._holding = True
@@ -264,28 +283,29 @@ class Relay:
         while due:
             partial: list[Cursor] = []
             for chunk in _chunks(due, CURSORS_PER_READ):
-                partial += await self._fill(connection, chunk, read_to)
+                partial += await self._fill(bulk, chunk, read_to)
             due = partial
         self._holding = any(cursor.position is not None for cursor in self._due)
         self._deliver_held()
 
     async def _fill(
-        self, connection: Connection, cursors: Sequence[Cursor], read_to: dict[Cursor, int]
+        self, bulk: BulkConnection, cursors: Sequence[Cursor], read_to: dict[Cursor, int]
     ) -> list[Cursor]:
         """Reads one chunk of tails; returns the cursors for which there is more."""
         number = next(self._numbers)
         marker = b"0 - " + encode_body(Marker(number))
         answers = await self._tails.read(cursors, read_to, marker)
-        await self._read_until(connection, number)
+        await self._read_until(bulk, number)
         for cursor, answer in zip(cursors, answers, strict=True):
             self._take(cursor, answer, read_to)
         return [cursor for cursor in cursors if cursor.behind and cursor not in self._due]
 
-    async def _read_until(self, connection: Connection, number: int) -> None:
+    async def _read_until(self, bulk: BulkConnection, number: int) -> None:
         """Reads on to the marker. What comes before it for the cursors being filled is in their tails."""
         deadline_s = time.monotonic() + SILENCE_S
         while time.monotonic() < deadline_s:
-            notice = self._receive(await self._next(connection))
+            await self._listen(bulk)
+            notice = self._receive(self._arrived.popleft())
             if isinstance(notice, Marker) and notice.number == number:
                 return
         raise RedisConnectionError("the marker of a tail read did not come back")
@@ -332,7 +352,7 @@ class Relay:
                 self._deliver(cursor, entry)
 
 
-async def _send(connection: Connection, name: str, channel: str) -> None:
+async def _send(connection: Connection, name: str, channel: bytes) -> None:
     try:
         if connection.is_connected:
             await connection.send_command(name, channel)

@@ -9,16 +9,23 @@ OutcomeUnknown, Stale where the acting socket was taken over, or as the method s
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, TypeVar, overload
 
 from ..errors import NoSuchMember, NotConnected, Stale
 from ..store.keys import Keys
+from ..store.resp import Packed, pack, pack_one
 from ..store.scripts import script
-from ..wire import Ask, Direct, Disconnect, Event, Packet, Payload, RoomId, encode_body, to_json
+from ..wire import Ask, Direct, Disconnect, Event, Packet, Payload, RoomId, encode_body, encode_event, to_json
 from .local import LocalSocket
 from .writer import Writer
 
 Clock = asyncio.Future[int]
+Settled = TypeVar("Settled")
+# Senders whose keys are kept packed, a room and a socket each: half a kilobyte for one.
+SENDERS_CACHED = 16_384
+EVENT_ARGS = 3  # channel, generation, body: see `event_append.lua`
 # Where a whisper's body is cut, for the script to put the recipient's sid in.
 _RECIPIENT = "\x00"
 
@@ -29,22 +36,50 @@ class RoomLog:
     def __init__(self, writer: Writer, keys: Keys) -> None:
         self._writer = writer
         self._keys = keys
+        self._event_append = script("event_append")
+        self._sender = lru_cache(SENDERS_CACHED)(self._pack_sender)
 
+    @overload
     def append(
         self, room: RoomId, packet: Packet, *, skip: Sequence[str] = (), actor: LocalSocket | None = None
-    ) -> Clock:
+    ) -> Clock: ...
+
+    @overload
+    def append(
+        self,
+        room: RoomId,
+        packet: Packet,
+        *,
+        skip: Sequence[str] = (),
+        actor: LocalSocket | None = None,
+        settle: Callable[[int], Settled],
+    ) -> "asyncio.Future[Settled]": ...
+
+    def append(
+        self,
+        room: RoomId,
+        packet: Packet,
+        *,
+        skip: Sequence[str] = (),
+        actor: LocalSocket | None = None,
+        settle: Callable[[int], Any] | None = None,
+    ) -> "asyncio.Future[Any]":
         """An event to all members of `room` but those whose sids are in `skip`.
 
-        `actor`: the socket that sends it, if one does; its generation is checked.
+        `actor`: the socket that sends it, if one does; its generation is checked. `settle`: what the future
+        holds instead of the clock is what this makes of it; what it raises is the future's, too.
         """
+        sender = (actor.sid, actor.generation) if actor is not None else None
+        keys, packed_args = self._sender(room, sender)
+        args = Packed(EVENT_ARGS, packed_args + pack_one(encode_event(packet, skip)))
+        return self._writer.submit(self._event_append, keys, args, clock_of if settle is None else _then(settle))
+
+    def _pack_sender(self, room: RoomId, sender: tuple[str, int] | None) -> tuple[Packed, bytes]:
+        """Of an event's call, the keys and the arguments ahead of the body."""
         keys = self._keys.room(room)
-        body = encode_body(Event(packet, skip=tuple(skip)))
-        return self._writer.submit(
-            script("event_append"),
-            (keys.log, keys.last, keys.members, self._keys.socket(actor.sid) if actor else keys.members),
-            (keys.channel, actor.generation if actor else "", body),
-            clock_of,
-        )
+        sid, generation = sender or ("", "")
+        socket = self._keys.socket(sid) if sender is not None else keys.members
+        return pack((keys.log, keys.last, keys.members, socket)), pack((keys.channel, generation)).data
 
     def append_to_rooms(self, rooms: Sequence[RoomId], packet: Packet, *, skip: Sequence[str] = ()) -> Clock:
         """An event to the members of several rooms of one namespace, once to each."""
@@ -59,22 +94,47 @@ class RoomLog:
             clock_of,
         )
 
-    def whisper(self, room: RoomId, nickname: str, packet: Packet, *, actor: LocalSocket) -> Clock:
-        """An event to the member called `nickname` and to the sender. Fails with NoSuchMember."""
+    @overload
+    def whisper(self, room: RoomId, nickname: str, packet: Packet, *, actor: LocalSocket) -> Clock: ...
+
+    @overload
+    def whisper(
+        self,
+        room: RoomId,
+        nickname: str,
+        packet: Packet,
+        *,
+        actor: LocalSocket,
+        settle: Callable[[int], Settled],
+    ) -> "asyncio.Future[Settled]": ...
+
+    def whisper(
+        self,
+        room: RoomId,
+        nickname: str,
+        packet: Packet,
+        *,
+        actor: LocalSocket,
+        settle: Callable[[int], Any] | None = None,
+    ) -> "asyncio.Future[Any]":
+        """An event to the member called `nickname` and to the sender. Fails with NoSuchMember.
+
+        `settle`: as for `append`.
+        """
         keys = self._keys.room(room)
         to = (actor.sid, _RECIPIENT)
         before, _, after = encode_body(Event(packet, to=to)).partition(to_json(_RECIPIENT)[1:-1].encode())
 
-        def settle(reply: bytes) -> int:
+        def heard(reply: bytes) -> Any:
             if reply == b"nobody":
                 raise NoSuchMember(f"nobody in this room is called {nickname!r}")
-            return clock_of(reply)
+            return clock_of(reply) if settle is None else settle(clock_of(reply))
 
         return self._writer.submit(
             script("whisper_append"),
             (keys.log, keys.last, keys.roster, self._keys.socket(actor.sid)),
             (keys.channel, actor.generation, nickname, before, after),
-            settle,
+            heard,
         )
 
     def append_to_socket(self, namespace: str, sid: str, packet: Packet) -> Clock:
@@ -126,3 +186,7 @@ def clock_of(reply: bytes) -> int:
     if word == b"absent":
         raise NotConnected("no connected socket has this sid")
     raise Stale(f"the socket has another connection now, or Redis lost it ({reply.decode()})")
+
+
+def _then(settle: Callable[[int], Any]) -> Callable[[bytes], Any]:
+    return lambda reply: settle(clock_of(reply))

@@ -11,6 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from redis.exceptions import NoScriptError, RedisError
@@ -18,43 +19,52 @@ from redis.exceptions import NoScriptError, RedisError
 from ..errors import OutcomeUnknown, StoreOverloaded, StoreUnavailable
 from ..metrics import Metrics
 from ..settings import Settings
+from ..store.bulk import BulkConnection
 from ..store.keys import Keys
-from ..store.redis import CONNECTION_ERRORS, Connection, Store, is_passing
+from ..store.redis import CONNECTION_ERRORS, Store, is_passing
+from ..store.resp import Arg, Packed, pack, pack_begin, pack_one
 from ..store.scripts import Script
 
 logger = logging.getLogger(__name__)
 
-# A pipeline is cut here, so that one reply's wait stays short; 256 calls take Redis a few milliseconds.
-PIPELINE_CALLS_MAX = 256
+# A pipeline is cut here, so that one reply's wait stays short: 128 calls take Redis about two milliseconds.
+# Their replies are one small hash there, in which each new one is looked for; twice as many cost more each.
+PIPELINE_CALLS_MAX = 128
 OUT_OF_ORDER = "OUTOFORDER"  # a script's refusal, see `_entry.lua`
 PAUSE_S = 0.02  # before a pipeline is repeated, doubled up to
 PAUSE_MAX_S = 0.5
-
-Arg = str | bytes | int
+# Beginnings of commands that are kept packed: one for each script and number of keys and arguments.
+BEGINNINGS_CACHED = 1_024
+# Arguments that every call has, see `_entry.lua`: its number, and four of its pipeline's and the writer's.
+SHARED_ARGS = 5
 
 
 class Call:
-    """One numbered script call. `settle` turns its reply into the future's result, or raises."""
+    """One numbered script call. `settle` turns its reply into the future's result, or raises.
 
-    __slots__ = ("args", "deadline", "future", "keys", "number", "script", "sent", "settle")
+    `head` and `tail`: the command's bytes up to and from the arguments that are its pipeline's.
+    """
+
+    __slots__ = ("deadline", "future", "head", "number", "script", "sent", "settle", "tail")
 
     def __init__(
         self,
         number: int,
         script: Script,
-        keys: Sequence[bytes],
-        args: Sequence[bytes],
+        head: bytes,
+        tail: bytes,
         settle: Callable[[bytes], Any],
         deadline: float,
+        future: "asyncio.Future[Any]",
     ) -> None:
         self.number = number
         self.script = script
-        self.keys = keys
-        self.args = args
+        self.head = head
+        self.tail = tail
         self.settle = settle
         self.deadline = deadline
         self.sent = False
-        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.future = future
 
 
 class HighestClock:
@@ -88,25 +98,27 @@ class Writer:
         metrics: Metrics,
     ) -> None:
         self._store = store
-        self._own_keys = (keys.writer(writer_id), keys.clock)
+        self._key = keys.writer(writer_id)
+        self._own_keys = pack((self._key, keys.clock))
         self._highest = highest
         self._metrics = metrics
         self._append_timeout_s = settings.append_timeout_s
         self._queue_max = settings.append_queue_max
-        self._log_limits = (settings.log_max_entries, settings.recovery_window_s)
+        self._log_limits = pack((settings.log_max_entries, settings.recovery_window_s)).data
+        self._beginning = lru_cache(BEGINNINGS_CACHED)(self._pack_beginning)
         self._waiting: deque[Call] = deque()
         self._pipeline: deque[Call] = deque()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._connection: Connection | None = None
+        self._connection: BulkConnection | None = None
         self._number = 0
 
     def submit(
         self,
         script: Script,
-        keys: Sequence[str],
-        args: Sequence[Arg],
+        keys: Sequence[str] | Packed,
+        args: Sequence[Arg] | Packed,
         settle: Callable[[bytes], Any] = bytes,
         *,
         essential: bool = False,
@@ -118,18 +130,20 @@ class Writer:
         StoreOverloaded (certainly not done), OutcomeUnknown, or what `settle` raises. Raises TypeError or
         ValueError for what cannot be sent.
         """
-        encoded_keys, encoded_args = [_encoded(key) for key in keys], [_encoded(arg) for arg in args]
-        if len(self._waiting) >= self._queue_max and not essential:
-            refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            refused.set_exception(StoreOverloaded(f"{len(self._waiting)} appends wait for Redis; try later"))
-            return refused
-        self._number += 1
+        key_count, packed_keys = keys if isinstance(keys, Packed) else pack(keys)
+        arg_count, packed_args = args if isinstance(args, Packed) else pack(args)
+        waiting = self._waiting
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if len(waiting) >= self._queue_max and not essential:
+            future.set_exception(StoreOverloaded(f"{len(waiting)} appends wait for Redis; try later"))
+            return future
+        self._number = number = self._number + 1
+        head = self._beginning(script.sha, key_count, arg_count) + packed_keys + pack_one(number)
         deadline = time.monotonic() + self._append_timeout_s
-        call = Call(self._number, script, encoded_keys, encoded_args, settle, deadline)
-        self._waiting.append(call)
+        waiting.append(Call(number, script, head, packed_args, settle, deadline, future))
         self._idle.clear()
         self._wake.set()
-        return call.future
+        return future
 
     @property
     def waiting(self) -> int:
@@ -153,7 +167,7 @@ class Writer:
 
     async def close(self) -> None:
         """Forgets in Redis what only a living writer needs. Raises StoreUnavailable."""
-        await self._store.answer(self._store.client.delete(self._own_keys[0]))
+        await self._store.answer(self._store.client.delete(self._key))
 
     async def drained(self, within_s: float) -> None:
         """Waits until every call has its answer, at most `within_s`."""
@@ -165,8 +179,7 @@ class Writer:
         pause_s = PAUSE_S
         while self._pipeline:
             try:
-                connection = self._connection or await self._connect()
-                again = await self._exchange(connection)
+                again = await self._exchange(self._connection or await self._connect())
             except (RedisError, *CONNECTION_ERRORS) as error:
                 await self._disconnect()
                 if pause_s == PAUSE_S:
@@ -181,64 +194,53 @@ class Writer:
         if pause_s > PAUSE_S and self._connection is not None:
             logger.warning("appends go on")
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> BulkConnection:
         connection = await self._store.connection()
         try:
             await self._store.load_scripts(connection)
+            self._connection = BulkConnection(connection, self._store.timeout_s)
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        self._connection = connection
-        return connection
+        return self._connection
 
     async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+        bulk, self._connection = self._connection, None
+        if bulk is not None:
+            await bulk.connection.disconnect(nowait=True)
 
-    async def _exchange(self, connection: Connection) -> bool:
+    async def _exchange(self, bulk: BulkConnection) -> bool:
         """Sends the pipeline, settles what got an answer; whether to pause before the rest is sent again."""
         calls = list(self._pipeline)
-        first = calls[0].number
-        packed = connection.pack_commands([self._command(call, first) for call in calls])
-        for call in calls:
-            call.sent = True
-        await connection.send_packed_command(packed)
-        replies = [await self._reply(connection) for _ in calls]
+        await bulk.send(self._packed(calls))
+        replies = await bulk.replies()
+        while len(replies) < len(calls):
+            replies += await bulk.replies()
         for call, reply in zip(calls, replies, strict=True):
             if isinstance(reply, RedisError):
-                return await self._refused(connection, call, reply)
+                return await self._refused(bulk, call, reply)
             self._pipeline.popleft()
             self._settle(call, reply)
         return False
 
-    def _command(self, call: Call, first: int) -> tuple[Arg, ...]:
-        return (
-            "EVALSHA",
-            call.script.sha,
-            len(call.keys) + len(self._own_keys),
-            *self._own_keys,
-            *call.keys,
-            call.number,
-            first,
-            self._highest.value,
-            *self._log_limits,
-            *call.args,
-        )
+    def _packed(self, calls: Sequence[Call]) -> bytes:
+        """The pipeline's bytes; all its calls are marked as sent, which from here on they may be."""
+        shared = pack((calls[0].number, self._highest.value)).data + self._log_limits
+        pieces: list[bytes] = []
+        for call in calls:
+            call.sent = True
+            pieces += (call.head, shared, call.tail)
+        return b"".join(pieces)
 
-    @staticmethod
-    async def _reply(connection: Connection) -> Any:
-        try:
-            return await connection.read_response()
-        except CONNECTION_ERRORS:
-            raise
-        except RedisError as error:
-            return error
+    def _pack_beginning(self, sha: str, keys: int, args: int) -> bytes:
+        """A command up to the keys that every call has."""
+        keys += self._own_keys.number
+        return pack_begin(3 + keys + SHARED_ARGS + args, "EVALSHA", sha, keys) + self._own_keys.data
 
-    async def _refused(self, connection: Connection, call: Call, error: RedisError) -> bool:
+    async def _refused(self, bulk: BulkConnection, call: Call, error: RedisError) -> bool:
         """Redis answered `call` with an error; none behind it was applied, so they are sent again."""
         if isinstance(error, NoScriptError):
-            await self._store.load_scripts(connection)
+            await self._store.load_scripts(bulk.connection)
             return False
         if str(error).startswith(OUT_OF_ORDER):  # Redis lost its data between two calls of this pipeline
             return False
@@ -265,14 +267,6 @@ class Writer:
             call = calls.popleft()
             limit = f"Redis did not answer {call.script.name} within {self._append_timeout_s:g} s"
             _fail(call, OutcomeUnknown(limit) if call.sent else StoreUnavailable(limit))
-
-
-def _encoded(arg: Arg) -> bytes:
-    if isinstance(arg, bytes):
-        return arg
-    if isinstance(arg, str | int):
-        return str(arg).encode()
-    raise TypeError(f"expected text, bytes or a whole number, got {type(arg).__name__}")
 
 
 def _fail(call: Call, error: Exception) -> None:

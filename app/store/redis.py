@@ -5,6 +5,7 @@ Redis), so its retries are off everywhere; who repeats what, and for how long, i
 and `cluster.relay`.
 """
 
+import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -21,6 +22,8 @@ from ..errors import SettingsError, StoreUnavailable
 from .scripts import Script, all_scripts
 
 SENTINEL_PORT = 26379
+# Single commands under way at a time; more wait. redis-py's pool refuses the 101st.
+COMMANDS_MAX = 32
 # What a lost or silent connection raises.
 CONNECTION_ERRORS = (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError)
 # Error replies of a Redis that is starting, failing over or demoted: the same command may succeed later.
@@ -49,6 +52,7 @@ class Store:
             "driver_info": None,
         }
         self._sentinel, self.client = _open(url, options)
+        self._places = asyncio.Semaphore(COMMANDS_MAX)
 
     async def connection(self) -> Connection:
         """A new, authenticated connection outside the pool; its user disconnects it.
@@ -70,7 +74,8 @@ class Store:
     async def answer(self, command: Awaitable[Any]) -> Any:
         """What a command of `client` returns. Raises StoreUnavailable, as `run` does."""
         try:
-            return await command
+            async with self._places:
+                return await command
         except (RedisError, *CONNECTION_ERRORS) as error:
             raise StoreUnavailable(f"Redis gave no answer: {error}") from error
 
@@ -80,12 +85,16 @@ class Store:
         Raises StoreUnavailable where Redis does not answer or refuses.
         """
         try:
-            try:
-                return await self.client.evalsha(script.sha, len(keys), *keys, *args)
-            except NoScriptError:
-                return await self.client.eval(script.source, len(keys), *keys, *args)
+            async with self._places:
+                return await self._run(script, keys, args)
         except (RedisError, *CONNECTION_ERRORS) as error:
             raise StoreUnavailable(f"Redis could not run {script.name}: {error}") from error
+
+    async def _run(self, script: Script, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
+        try:
+            return await self.client.evalsha(script.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return await self.client.eval(script.source, len(keys), *keys, *args)
 
     async def aclose(self) -> None:
         """Closes the pool; dedicated connections are their users' to close."""

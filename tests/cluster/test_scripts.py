@@ -381,9 +381,9 @@ async def test_a_socket_is_not_reached_in_another_namespace(node: BareNode) -> N
 async def test_guests_are_counted_across_nodes_and_by_kind(node: BareNode, redis_server: RedisServer) -> None:
     prefix = node.cluster.keys.clock.split(":")[0]
     async with bare_node(redis_server.url, prefix) as other:
-        asked = [each.cluster.roster.next_guest("room") for each in (node, other) for _ in range(5)]
+        asked = [each.cluster.guests.next("room") for each in (node, other) for _ in range(5)]
         assert sorted(await asyncio.gather(*asked)) == list(range(1, 11))
-        assert await other.cluster.roster.next_guest("lobby") == 1
+        assert await other.cluster.guests.next("lobby") == 1
 
 
 # --- closing -----------------------------------------------------------------------------------------------
@@ -476,7 +476,7 @@ async def test_a_whisper_carries_any_text_to_any_nickname(
 
 async def test_nothing_is_left_of_a_socket_but_what_has_a_ttl(own_redis: RedisServer, key_prefix: str) -> None:
     async with bare_node(own_redis.url, key_prefix, recovery_window_s=60) as node:
-        await node.cluster.roster.next_guest("room")
+        await node.cluster.guests.next("room")
         one = await node.socket(DEN, ATTIC, nickname="kim")
         other = await node.socket(DEN, RoomId("/", "*|{}"), nickname="lee")
         elsewhere = await node.socket(RoomId("/lobby", "den"), nickname="kim")

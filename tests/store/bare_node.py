@@ -5,12 +5,13 @@ What it would have written, closed and asked is kept; `app.hub` and `app.transpo
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from app.cluster.cluster import Cluster
-from app.cluster.local import LocalSocket
+from app.cluster.local import LocalRoom, LocalSocket
+from app.metrics import Metrics
 from app.node import Node, new_sid
 from app.settings import load_settings
 from app.wire import Answer, Ask, Enter, Packet, RoomId, from_json
@@ -31,6 +32,12 @@ class Witness:
     def write(self, sockets: Iterable[LocalSocket], packet: Packet) -> None:
         for socket in sockets:
             self.written.setdefault(socket.sid, []).append(packet)
+
+    def broadcast(self, room: LocalRoom, packet: Packet, *, skip: Collection[LocalSocket] = ()) -> None:
+        self.write([socket for socket in room.sockets.values() if socket not in skip], packet)
+
+    def settle(self, socket: LocalSocket) -> None:
+        pass  # nothing waits here
 
     def close(self, socket: LocalSocket, reason: str) -> None:
         self.closed.append((socket.sid, reason))
@@ -58,6 +65,7 @@ class BareNode:
             Node(),
             self.witness,
             self.witness,
+            Metrics(),
         )
 
     async def socket(self, *rooms: RoomId, nickname: str = "") -> LocalSocket:

@@ -14,7 +14,9 @@ import pytest
 from redis.exceptions import AuthenticationError, RedisError
 
 from app.errors import SettingsError, StoreUnavailable
+from app.store.bulk import BulkConnection
 from app.store.redis import CONNECTION_ERRORS, SENTINEL_PORT, Store, _address, is_passing
+from app.store.resp import pack_begin
 from tests.cli.running import free_ports
 from tests.support.eventually import eventually
 from tests.support.machine import lacking
@@ -34,18 +36,21 @@ async def opened(url: str) -> AsyncIterator[Store]:
 
 
 async def assert_works(url: str, redis: RedisServer, database: int = 0) -> None:
-    """The pool and a connection of its own both reach `redis`, in `database`."""
+    """The pool and a connection of its own both reach `redis`, in `database`; the latter in bulk, too."""
     async with opened(url) as store:
         await store.answer(store.client.set("from-pool", "1"))
         connection = await store.connection()
         try:
             await connection.send_command("SET", "from-connection", "1")
             assert await connection.read_response() == b"OK"
+            bulk = BulkConnection(connection, 2.0)
+            await bulk.send(pack_begin(3, "SET", "from-bulk", 1))
+            assert await bulk.replies() == [b"OK"]
         finally:
             await connection.disconnect()
     async with redis.client(single_connection_client=True) as client:
         await client.execute_command("SELECT", database)
-        assert await client.delete("from-pool", "from-connection") == 2
+        assert await client.delete("from-pool", "from-connection", "from-bulk") == 3
 
 
 @pytest.mark.parametrize("database", [0, 3])

@@ -46,21 +46,29 @@ end
 -- does not run back after a failover to a copy that lags or to a host whose time does.
 local function tick()
   local time = redis.call('TIME')
-  local clock = time[1] * 1000000 + time[2]
-  local last = tonumber(redis.call('GET', KEYS[2]) or '0')
-  local seen = tonumber(ARGV[3])
-  if clock <= last then clock = last + 1 end
-  if clock <= seen then clock = seen + 1 end
-  local text = string.format('%.0f', clock)
-  redis.call('SET', KEYS[2], text)
-  return text
+  local clock = time[1] .. string.sub('00000' .. time[2], -6)
+  local last = redis.call('SET', KEYS[2], clock, 'GET') or '0'
+  local least = math.max(last, ARGV[3]) + 1
+  if tonumber(clock) < least then
+    clock = string.format('%.0f', least)
+    redis.call('SET', KEYS[2], clock)
+  end
+  return clock
 end
 
--- Numbers, stores and publishes one entry.
+-- The second of a clock.
+local function second(clock)
+  return string.sub(clock, 1, -7)
+end
+
+-- Numbers, stores and publishes one entry. What is too old goes at most once a second, with the second's first
+-- entry: looking for it each time would be a tenth of an append.
 local function append(log, last, channel, clock, body)
   local prev = redis.call('GET', last) or '0'
   redis.call('XADD', log, 'MAXLEN', '~', ARGV[4], clock .. '-0', 'p', prev, 'b', body)
-  redis.call('XTRIM', log, 'MINID', '~', string.format('%.0f', clock - ARGV[5] * 1000000))
+  if second(clock) ~= second(prev) then
+    redis.call('XTRIM', log, 'MINID', '~', string.format('%.0f', clock - ARGV[5] * 1000000))
+  end
   redis.call('SET', last, clock)
   redis.call('PUBLISH', channel, clock .. ' ' .. prev .. ' ' .. body)
   return clock
