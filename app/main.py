@@ -6,6 +6,7 @@
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from typing import Any
 
 from socketio import ASGIApp
 from starlette.applications import Starlette
@@ -23,6 +24,7 @@ from .hub.socketio_server import ClusterServer
 from .node import Node
 from .settings import Settings, load_settings
 from .transport.forwarding import Forwarder
+from .transport.protocol import STATE
 from .web import pages
 from .web.api import Api
 from .web.security import SecurityHeaders, origin_check
@@ -83,10 +85,10 @@ class Application:
         return record.url if record is not None else None
 
     @contextlib.asynccontextmanager
-    async def _lifespan(self, web: Starlette) -> AsyncIterator[None]:
+    async def _lifespan(self, web: Starlette) -> AsyncIterator[dict[str, Any]]:
         await self.manager.start()
         try:
-            yield
+            yield {STATE: self.server.eio}  # where `WebSocketConnection` looks for it
         finally:
             await self.drain()
             await self.server.shutdown()

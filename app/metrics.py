@@ -24,3 +24,4 @@ class Metrics:
     forwards: int = 0
     forward_failures: int = 0
     data_losses: int = 0  # times Redis was found to have lost this node's heartbeat
+    slow_readers: int = 0  # connections closed because too much waited for a client that did not read

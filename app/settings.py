@@ -59,6 +59,13 @@ class Settings(BaseSettings):
         256, ge=1, description="Unhandled events one client may have before its reading is paused."
     )
 
+    send_buffer_bytes: int = Field(
+        1_000_000,
+        ge=10_000,
+        le=1_000_000_000,
+        description="Bytes that may wait for a client that does not read, before it is cut off.",
+    )
+
     locale: Literal["ko", "en"] = Field("ko", description="Language of the texts the server writes.")
     userlist_max: int = Field(500, ge=1, description="Names in one `userlist`; the rest is paged over HTTP.")
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(

@@ -98,7 +98,7 @@ def test_every_module_has_a_layer() -> None:
         ("app.store.keys", "from ..cluster.writer import Writer"),
         ("app.store.keys", "from ..settings import Settings"),
         ("app.store.keys", "from .. import cluster"),
-        ("app.cluster.relay", "from app.transport.fanout import QueueFanOut"),
+        ("app.cluster.relay", "from app.transport.fanout import FanOut"),
         ("app.transport.fanout", "from ..cluster.local import LocalSocket"),
         ("app.cluster.relay", "import app.hub.manager"),
         ("app.cluster.relay", "import os, app.hub.manager as manager"),

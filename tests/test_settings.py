@@ -33,6 +33,7 @@ WRONG = {
     "PING_TIMEOUT_S": "never",
     "MAX_MESSAGE_BYTES": "10",
     "EVENT_QUEUE_MAX": "0",
+    "SEND_BUFFER_BYTES": "9999",
     "LOCALE": "fr",
     "USERLIST_MAX": "0",
     "ALLOWED_ORIGINS": "example.org",

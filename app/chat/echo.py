@@ -1,6 +1,5 @@
 """Echo, namespace `/echo`: what one sends, everybody gets."""
 
-import asyncio
 from typing import Any
 
 from ..cluster.local import LocalSocket
@@ -27,10 +26,4 @@ class Echo(ChatNamespace):
     async def fromclient(self, socket: LocalSocket, fields: Fields) -> Reply:
         """`{msg}`: to everybody in the namespace, the sender included."""
         packet = event_packet(self.namespace, "toclient", {"msg": message_in(fields)})
-        clock = self.cluster.log.append(RoomId(self.namespace, None), packet, actor=socket)
-        return asyncio.ensure_future(_nothing(clock))
-
-
-async def _nothing(clock: "asyncio.Future[int]") -> dict[str, Any]:
-    await clock
-    return {}
+        return self.cluster.log.append(RoomId(self.namespace, None), packet, actor=socket, settle=lambda clock: {})

@@ -47,13 +47,27 @@ class ChatNamespace(AsyncNamespace):  # type: ignore[misc]
             return self._failed(socket, error)
         if isinstance(reply, dict):
             return {"ok": True, **reply}
-        return asyncio.ensure_future(self._acknowledged(socket, reply))
+        return self._acknowledged(socket, reply)
 
-    async def _acknowledged(self, socket: LocalSocket, reply: "asyncio.Future[dict[str, Any]]") -> Any:
-        try:
-            return {"ok": True, **await reply}
-        except Exception as error:
-            return self._failed(socket, error)
+    def _acknowledged(self, socket: LocalSocket, reply: "asyncio.Future[dict[str, Any]]") -> asyncio.Future[Any]:
+        """The acknowledgement that `reply` is going to be; without a task, since every message has one."""
+        acknowledgement: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def settle(reply: "asyncio.Future[dict[str, Any]]") -> None:
+            if acknowledgement.cancelled():
+                return
+            try:
+                try:
+                    acknowledgement.set_result({"ok": True, **reply.result()})
+                except Exception as error:
+                    acknowledgement.set_result(self._failed(socket, error))
+            except asyncio.CancelledError:
+                acknowledgement.cancel()
+            except Exception as error:  # none of a client's or of Redis' doing: the server logs it
+                acknowledgement.set_exception(error)
+
+        reply.add_done_callback(settle)
+        return acknowledgement
 
     def _failed(self, socket: LocalSocket, error: Exception) -> Any:
         """What the client hears of an error. What a retry can mend is not acknowledged: the stock client's

@@ -4,7 +4,7 @@ A message's way, 2 of 5: an event is validated and appended to its room's log (`
 What others see comes from the log, on every node alike; nothing is sent from here.
 """
 
-import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,11 +90,9 @@ class RoomChat(ChatNamespace):
         nickname = socket.nickname(room)
         if to == EVERYBODY:
             packet = self._broadcast("message", self.texts.said, nickname, msg=message, extra=extra)
-            clock = self.cluster.log.append(room, packet, actor=socket)
-        else:
-            packet = self._broadcast("whisper", self.whisper_text, nickname, msg=message, extra=extra)
-            clock = self.cluster.log.whisper(room, to, packet, actor=socket)
-        return asyncio.ensure_future(_marked(clock, mark))
+            return self.cluster.log.append(room, packet, actor=socket, settle=_answer(mark))
+        packet = self._broadcast("whisper", self.whisper_text, nickname, msg=message, extra=extra)
+        return self.cluster.log.whisper(room, to, packet, actor=socket, settle=_answer(mark))
 
     # --- how an application differs from another -----------------------------------------------------------
 
@@ -123,7 +121,7 @@ class RoomChat(ChatNamespace):
 
     async def _enter(self, socket: LocalSocket, room: RoomId, nickname: str | None) -> None:
         while True:
-            name = nickname or self.guest_name(await self.cluster.roster.next_guest(self.guest_kind))
+            name = nickname or self.guest_name(await self.cluster.guests.next(self.guest_kind))
             try:
                 entered = await self.cluster.roster.enter(
                     socket,
@@ -171,6 +169,6 @@ class RoomChat(ChatNamespace):
         return event_packet(self.namespace, "broadcast_msg", data | (extra or {}))
 
 
-async def _marked(clock: "asyncio.Future[int]", mark: str | None) -> dict[str, Any]:
-    await clock
-    return {} if mark is None else {"id": mark}
+def _answer(mark: str | None) -> Callable[[int], dict[str, Any]]:
+    """What the sender's acknowledgement says, once the log has given a clock."""
+    return lambda clock: {} if mark is None else {"id": mark}

@@ -7,7 +7,7 @@ import asyncio
 from weakref import WeakKeyDictionary
 
 from ..cluster.local import LocalRoom
-from ..transport.fanout import QueueFanOut
+from ..transport.fanout import FanOut
 from ..wire import event_packet
 
 COALESCE_S = 0.02
@@ -20,7 +20,7 @@ INTERVAL_PER_MEMBER_S = 0.001
 class UserLists:
     """Sends the lists of the rooms in `namespaces`; `names_max` names at most in each."""
 
-    def __init__(self, fanout: QueueFanOut, namespaces: set[str], names_max: int) -> None:
+    def __init__(self, fanout: FanOut, namespaces: set[str], names_max: int) -> None:
         self._fanout = fanout
         self._namespaces = namespaces
         self._names_max = names_max
@@ -46,4 +46,4 @@ class UserLists:
             "count": len(names),
             "truncated": len(names) > self._names_max,
         }
-        self._fanout.write(room.sockets.values(), event_packet(room.room.namespace, "userlist", data))
+        self._fanout.broadcast(room, event_packet(room.room.namespace, "userlist", data))

@@ -16,6 +16,8 @@ import uvicorn
 
 from ..errors import ClusterKitError
 from ..settings import Settings
+from ..transport.protocol import WebSocketConnection
+from .garbage import collect_rarely
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,6 @@ class NodeServer(uvicorn.Server):
 
     def __init__(self, app: Any, settings: Settings) -> None:
         super().__init__(_config(app, settings))
-        logging.getLogger("uvicorn.error").addFilter(_without_traceback)
         self._drain: Callable[[], Awaitable[None]] | None = getattr(app, "drain", None)
 
     @contextmanager
@@ -59,6 +60,7 @@ class NodeServer(uvicorn.Server):
             await asyncio.wait({starting}, timeout=TICK_S)
         if starting.done():
             starting.result()
+            collect_rarely()
             return logger.info("accepting connections")
         self.lifespan.startup_failed = True  # or uvicorn would log the cancelled startup as an error
         starting.cancel()
@@ -103,19 +105,12 @@ class NodeServer(uvicorn.Server):
             logger.error("draining failed", exc_info=error)
 
 
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """A client that sends a text which is no UTF-8 is closed with 1007; that is no error of ours."""
-    if record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
-        record.exc_info, record.levelno, record.levelname = None, logging.INFO, "INFO"
-    return True
-
-
 def _config(app: Any, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
         http="httptools",
-        ws="websockets-sansio",
+        ws=WebSocketConnection,
         ws_max_size=settings.max_message_bytes,
         ws_per_message_deflate=False,  # one frame is made for all members of a room, compressed for none
         ws_ping_interval=None,  # Engine.IO pings

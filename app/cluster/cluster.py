@@ -17,6 +17,7 @@ from ..settings import Settings
 from ..store.keys import Keys
 from ..store.redis import CONNECTION_ERRORS, Store
 from .delivery import Delivery, FanOut, Notices
+from .guests import Guests
 from .local import Locals
 from .nodes import Nodes
 from .reconciler import Reconciler
@@ -46,9 +47,11 @@ class Readiness:
 class Cluster:
     """Everything below the hub, for one node."""
 
-    def __init__(self, settings: Settings, node: Node, fanout: FanOut, notices: Notices) -> None:
+    def __init__(
+        self, settings: Settings, node: Node, fanout: FanOut, notices: Notices, metrics: Metrics
+    ) -> None:
         self.node = node
-        self.metrics = Metrics()
+        self.metrics = metrics
         self.locals = Locals()
         self.store = Store(settings.redis_url, settings.redis_timeout_s, f"clusterkit-{node.node_id}")
         self.keys = Keys(settings.key_prefix)
@@ -66,8 +69,9 @@ class Cluster:
             open_timeout_s=settings.append_timeout_s,
         )
         self.log = RoomLog(self.writer, self.keys)
-        self.roster = Roster(self.store, self.writer, self.keys, node, self.relay)
-        self.sockets = Sockets(self.store, self.writer, self.keys, node, self.relay)
+        self.roster = Roster(self.store, self.writer, self.keys, node, self.relay, self.delivery)
+        self.sockets = Sockets(self.store, self.writer, self.keys, node, self.relay, self.delivery)
+        self.guests = Guests(self.store, self.keys)
         self.nodes = Nodes(
             self.store,
             self.keys,
@@ -108,6 +112,7 @@ class Cluster:
             await self.writer.close()
         except StoreError as error:
             logger.warning("Redis was not told that this node stops: %s", error)
+        await self.guests.stop()
         await end(loops)
         await self.store.aclose()
 

@@ -32,10 +32,16 @@ logger = logging.getLogger(__name__)
 
 
 class FanOut(Protocol):
-    """Where packets leave for clients (`transport.fanout`)."""
+    """Where packets leave for clients (`transport.fanout`); a socket gets them in the order of these calls."""
+
+    def broadcast(self, room: LocalRoom, packet: Packet, *, skip: Collection[LocalSocket] = ()) -> None:
+        """A packet to all who are members of `room` now, but to none of `skip`, without waiting."""
 
     def write(self, sockets: Iterable[LocalSocket], packet: Packet) -> None:
-        """Queues one packet for each socket, in this order, without waiting."""
+        """A packet to each of these sockets, without waiting."""
+
+    def settle(self, socket: LocalSocket) -> None:
+        """The socket is about to become, or no longer be, a member of a room."""
 
     def close(self, socket: LocalSocket, reason: str) -> None:
         """Ends the Engine.IO connection below a socket; its client comes back by itself."""
@@ -75,6 +81,11 @@ class Delivery:
         elif isinstance(cursor, LocalSocket):
             self._apply_to_socket(cursor, entry)
 
+    def admit(self, room: LocalRoom, socket: LocalSocket) -> None:
+        """Makes a socket a member: it gets what is delivered from here on."""
+        self._fanout.settle(socket)
+        room.sockets[socket.sid] = socket
+
     def notice(self, payload: Payload) -> None:
         """Lets something take effect that concerns this node and no log."""
         match payload:
@@ -105,7 +116,7 @@ class Delivery:
         self._metrics.deliveries += 1
         match entry.payload:
             case Event() as event:
-                self._fanout.write(self._recipients(room, event, entry.clock), event.packet)
+                self._deliver(room, event, entry.clock)
             case Joined() as joined:
                 self._join(room, joined)
             case Renamed() as renamed:
@@ -132,20 +143,18 @@ class Delivery:
             case Unknown() as unknown:
                 self._unknown(socket, unknown)
 
-    def _recipients(self, room: LocalRoom, event: Event, clock: int) -> Collection[LocalSocket]:
-        members = room.sockets
-        if clock <= room.newest:  # was held while somebody connected: not for who came after it
-            members = {sid: socket for sid, socket in members.items() if socket.entered < clock}
+    def _deliver(self, room: LocalRoom, event: Event, clock: int) -> None:
+        members, skip = room.sockets, event.skip
         if event.to:
-            return [members[sid] for sid in dict.fromkeys(event.to) if sid in members]
-        if not event.skip and not event.rooms:
-            return members.values()
-        earlier = self._earlier(room, event.rooms)
-        return [
-            socket
-            for sid, socket in members.items()
-            if sid not in event.skip and not any(sid in other.sockets for other in earlier)
-        ]
+            to = (members[sid] for sid in dict.fromkeys(event.to) if sid in members)
+            self._fanout.write([socket for socket in to if socket.entered < clock], event.packet)
+            return
+        missing = [members[sid] for sid in dict.fromkeys(skip) if sid in members] if skip else []
+        if clock <= room.newest:  # was held while somebody connected: not for who came after it
+            missing += [socket for socket in members.values() if socket.entered >= clock]
+        for earlier in self._earlier(room, event.rooms):
+            missing += [members[sid] for sid in earlier.sockets.keys() & members.keys()]
+        self._fanout.broadcast(room, event.packet, skip=missing)
 
     def _earlier(self, room: LocalRoom, names: tuple[str, ...]) -> list[LocalRoom]:
         """The rooms through which a member of several already had the event."""
@@ -159,29 +168,33 @@ class Delivery:
         room.roster[joined.sid] = joined.nickname
         socket = self._locals.socket(joined.sid, room.room.namespace)
         if socket is not None and socket.rooms.get(room.room) is room:
-            room.sockets[socket.sid] = socket
+            self.admit(room, socket)
             if joined.own:
                 self._fanout.write((socket,), Packet(joined.own))
         self._tell(room, joined.packet)
 
     def _leave(self, room: LocalRoom, left: Left) -> None:
         room.roster.pop(left.sid, None)
-        socket = room.sockets.pop(left.sid, None)
-        if socket is not None and socket.rooms.pop(room.room, None) is not None:
-            self.release(room)
+        socket = room.sockets.get(left.sid)
+        if socket is not None:
+            self._dismiss(room, socket)
         self._tell(room, left.packet)
 
     def _close(self, room: LocalRoom) -> None:
         room.roster.clear()
-        members, room.sockets = room.sockets, {}
-        for socket in members.values():
-            if socket.rooms.pop(room.room, None) is not None:
-                self.release(room)
+        for socket in list(room.sockets.values()):
+            self._dismiss(room, socket)
         self._changed(room)
+
+    def _dismiss(self, room: LocalRoom, socket: LocalSocket) -> None:
+        self._fanout.settle(socket)
+        del room.sockets[socket.sid]
+        if socket.rooms.pop(room.room, None) is not None:
+            self.release(room)
 
     def _tell(self, room: LocalRoom, packet: Packet | None) -> None:
         if packet is not None:
-            self._fanout.write(room.sockets.values(), packet)
+            self._fanout.broadcast(room, packet)
         self._changed(room)
 
     def _changed(self, room: LocalRoom) -> None:

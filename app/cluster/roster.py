@@ -14,6 +14,7 @@ from ..store.keys import Keys, room_of_field
 from ..store.redis import Store
 from ..store.scripts import script
 from ..wire import Closed, Joined, Left, Packet, Renamed, RoomId, encode_body, to_json
+from .delivery import Delivery
 from .local import LocalRoom, LocalSocket
 from .relay import Relay
 from .roomlog import clock_of
@@ -44,12 +45,14 @@ class Roster:
         keys: Keys,
         node: Node,
         relay: Relay,
+        delivery: Delivery,
     ) -> None:
         self._store = store
         self._writer = writer
         self._keys = keys
         self._node = node
         self._relay = relay
+        self._delivery = delivery
 
     # --- changing ------------------------------------------------------------------------------------------
 
@@ -104,7 +107,7 @@ class Roster:
         tried again), makes the socket a member now."""
         await room.reached(clock)
         if socket.rooms.get(room.room) is room and not room.closed:
-            room.sockets[socket.sid] = socket
+            self._delivery.admit(room, socket)
 
     def _submit_enter(
         self,
@@ -228,10 +231,6 @@ class Roster:
         found = await self._store.answer(self._store.client.zrevrange(self._keys.rooms, 0, -1, withscores=True))
         rooms = {room_of_field(field.decode()): int(count) for field, count in found}
         return {room: count for room, count in rooms.items() if namespace in (None, room.namespace)}
-
-    async def next_guest(self, kind: str) -> int:
-        """The next number for a guest of this kind, counted across the cluster. Raises StoreUnavailable."""
-        return int(await self._store.answer(self._store.client.hincrby(self._keys.guests, kind, 1)))
 
 
 def _fields(data: Mapping[str, object]) -> list[str]:

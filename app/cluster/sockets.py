@@ -13,6 +13,7 @@ from ..store.keys import Keys
 from ..store.redis import Store
 from ..store.scripts import script
 from ..wire import RoomId, from_json, to_json
+from .delivery import Delivery
 from .local import LocalSocket
 from .relay import Relay
 from .roomlog import clock_of
@@ -23,12 +24,15 @@ from .writer import Writer
 class Sockets:
     """The sockets of the cluster."""
 
-    def __init__(self, store: Store, writer: Writer, keys: Keys, node: Node, relay: Relay) -> None:
+    def __init__(
+        self, store: Store, writer: Writer, keys: Keys, node: Node, relay: Relay, delivery: Delivery
+    ) -> None:
         self._store = store
         self._writer = writer
         self._keys = keys
         self._node = node
         self._relay = relay
+        self._delivery = delivery
 
     async def connect(self, socket: LocalSocket) -> None:
         """Makes a socket of this node known, and a member of everybody. Raises StoreError."""
@@ -46,7 +50,7 @@ class Sockets:
             del socket.rooms[everybody]
             self._relay.release(room)
             raise
-        room.sockets[socket.sid] = socket
+        self._delivery.admit(room, socket)
         room.newest = socket.entered = clock
 
     def disconnect(self, sid: str, namespace: str, generation: int) -> "asyncio.Future[int]":

@@ -20,9 +20,10 @@ from ..cluster.local import LocalSocket
 from ..cluster.roster import Member
 from ..cluster.supervision import end
 from ..errors import NotConnected, Refused, StoreError
+from ..metrics import Metrics
 from ..node import Node, new_sid
 from ..settings import Settings, load_settings
-from ..transport.fanout import QueueFanOut
+from ..transport.fanout import FanOut
 from ..wire import Answer, Ask, Enter, Packet, RoomId
 from .emission import Emission, Target, encode
 from .requests import Requests
@@ -41,8 +42,9 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
         self.server: Any = None
         self.settings = settings or load_settings()
         self.node = node or Node()
-        self.fanout = QueueFanOut()
-        self.cluster = Cluster(self.settings, self.node, self.fanout, self)
+        self.metrics = Metrics()
+        self.fanout = FanOut(self.metrics, send_buffer_bytes=self.settings.send_buffer_bytes)
+        self.cluster = Cluster(self.settings, self.node, self.fanout, self, self.metrics)
         self.requests = Requests(self.cluster, self.fanout)
         self._emission = Emission(self.cluster.log)
         self._leaving: dict[str, asyncio.Future[None]] = {}  # sid -> done when the server has disconnected it
@@ -105,8 +107,8 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
             socket = self.cluster.locals.socket(sid, namespace)
         if socket is not None and socket.held is not None:
             held, socket.held = socket.held, None
-            for waiting in held:
-                self.fanout.write((socket,), waiting)
+            for packet_ in held:  # ahead of what waits for the next flush
+                self.fanout.send(socket.eio_sid, packet_)
             if socket.doomed:
                 self.disconnect_local(socket)
             elif not self.fanout.is_open(socket):  # it ended while it was connecting
@@ -345,6 +347,7 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
         self.pre_disconnect(sid, namespace)
         goodbye = server.packet_class(packet.DISCONNECT, namespace=namespace)
         try:
+            self.fanout.settle(socket)
             await server._send_packet(socket.eio_sid, goodbye)
             await server._trigger_event("disconnect", namespace, sid, server.reason.SERVER_DISCONNECT)
         except Exception:  # the app's

@@ -17,7 +17,7 @@ from ..cluster.local import LocalSocket
 from ..cluster.supervision import end
 from ..errors import ClusterKitError, NotConnected, StoreUnavailable
 from ..node import looks_like_sid
-from ..transport.fanout import QueueFanOut
+from ..transport.fanout import FanOut
 from ..wire import Answer, Ask, Enter, Packet, RoomId, from_json, to_json, with_ack_id
 from .acknowledgements import Acknowledgements
 
@@ -31,7 +31,7 @@ ENTER_ERRORS: dict[str, type[Exception]] = {"reserved_name": ValueError, NotConn
 class Requests:
     """Both sides: asking, and doing what is asked."""
 
-    def __init__(self, cluster: Cluster, fanout: QueueFanOut) -> None:
+    def __init__(self, cluster: Cluster, fanout: FanOut) -> None:
         self._cluster = cluster
         self._fanout = fanout
         self._acknowledgements = Acknowledgements()

@@ -4,9 +4,9 @@ Packets of one connection are handled in the order they came (`hub.turns`); a pa
 ends its connection, as the Node.js server does, without a traceback; a handler may return a future as its
 acknowledgement.
 
-It touches python-socketio's private `_handle_eio_connect`, `_handle_eio_message`, `_handle_eio_disconnect`,
-`_handle_connect`, `_handle_disconnect`, `_handle_ack`, `_trigger_event`, `_send_packet`, `_binary_packet` and
-`_engineio_server_class`; `tests/hub/test_socketio_internals.py` fails when they move.
+It touches python-socketio's private `_handle_eio_disconnect`, `_handle_connect`, `_handle_disconnect`,
+`_handle_ack`, `_trigger_event`, `_send_packet`, `_binary_packet` and `_engineio_server_class`;
+`tests/hub/test_socketio_internals.py` fails when they move.
 """
 
 import asyncio
@@ -19,7 +19,10 @@ from socketio import AsyncServer, packet
 
 from .. import wire
 from ..errors import ClusterKitError, StoreError
+from ..transport.engineio_packet import BadMessage
 from ..transport.engineio_server import EngineServer
+from ..wire import Packet
+from .environs import Environs
 from .manager import ClusterManager
 from .turns import Turns
 
@@ -69,6 +72,8 @@ class OrjsonModule:
 class ClusterServer(AsyncServer):  # type: ignore[misc]
     """A Socket.IO server of one node. `options` are AsyncServer's."""
 
+    manager_initialized: bool
+
     def __init__(self, manager: ClusterManager, **options: Any) -> None:
         settings = manager.settings
         super().__init__(
@@ -81,44 +86,60 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
             ping_interval=settings.ping_interval_s,
             ping_timeout=settings.ping_timeout_s,
             max_http_buffer_size=settings.max_message_bytes,
+            send_buffer_bytes=settings.send_buffer_bytes,
+            metrics=manager.metrics,
             **options,
         )
-        self._metrics = manager.cluster.metrics
-        self._turns = Turns(settings.event_queue_max)
-        self._draining = False
+        self.eio: EngineServer
+        self.eio.receiver = self
+        self.environ = Environs(self.eio.sockets)
+        self._metrics = manager.metrics
+        self._turns = Turns(settings.event_queue_max, self._pause_reading, self._resume_reading)
 
     def _engineio_server_class(self) -> type[EngineServer]:
         return EngineServer
 
     async def drain(self) -> None:
         """Takes no new connection and ends every one there is; stock clients come back, to another node."""
-        self._draining = True
+        self.eio.draining = True
+        self.manager.fanout.flush()
         await asyncio.gather(*(socket.close(wait=False) for socket in list(self.eio.sockets.values())))
 
-    # --- packets in ----------------------------------------------------------------------------------------
+    # --- packets in: `transport.engineio_server.Receiver` ----------------------------------------------------
 
-    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> bool | None:
-        if self._draining:
-            return False
-        await super()._handle_eio_connect(eio_sid, environ)
-        return None
+    def opened(self, eio_sid: str) -> None:
+        """A session begins."""
+        if not self.manager_initialized:
+            self.manager_initialized = True
+            self.manager.initialize()
 
-    async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
-        if eio_sid not in self.environ:  # what was still under way when the connection ended
-            return
+    def received(self, eio_sid: str, data: str | bytes) -> None:
+        """A message has come: what it is or completes takes its place in the client's line.
+
+        Raises BadMessage where it is no Socket.IO packet, which ends the connection.
+        """
         try:
             pkt = self._assemble(eio_sid, data)
         except BadPacket as error:
             self._metrics.bad_packets += 1
             logger.info("closing connection %s: %s", eio_sid, error)
-            await self._close(eio_sid)
-            return
+            raise BadMessage from None
         if pkt is None:  # its attachments are still to come
             return
         if pkt.packet_type in (packet.ACK, packet.BINARY_ACK):  # a handler may be waiting for it
-            await self._handle_ack(eio_sid, pkt.namespace, pkt.id, pkt.data)
+            self.start_background_task(self._handle_ack, eio_sid, pkt.namespace, pkt.id, pkt.data)
         else:
-            await self._turns.take(eio_sid, partial(self._dispatch, eio_sid, pkt))
+            self._turns.take(eio_sid, partial(self._dispatch, eio_sid, pkt))
+
+    def _pause_reading(self, eio_sid: str) -> None:
+        connection = self.eio.sockets.get(eio_sid)
+        if connection is not None:
+            connection.pause_reading()
+
+    def _resume_reading(self, eio_sid: str) -> None:
+        connection = self.eio.sockets.get(eio_sid)
+        if connection is not None:
+            connection.resume_reading()
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         self._binary_packet.pop(eio_sid, None)
@@ -155,7 +176,7 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
 
     # --- one packet's turn ---------------------------------------------------------------------------------
 
-    async def _dispatch(self, eio_sid: str, pkt: packet.Packet) -> "asyncio.Future[None] | None":
+    async def _dispatch(self, eio_sid: str, pkt: packet.Packet) -> "asyncio.Future[Any] | None":
         if eio_sid not in self.environ:
             return None
         if pkt.packet_type == packet.CONNECT:
@@ -212,7 +233,7 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
             await self.manager.disconnect(sid, namespace, ignore_queue=True)
         await self._close(eio_sid)
 
-    async def _handle_ordered_event(self, eio_sid: str, pkt: packet.Packet) -> "asyncio.Future[None] | None":
+    async def _handle_ordered_event(self, eio_sid: str, pkt: packet.Packet) -> "asyncio.Future[Any] | None":
         namespace = pkt.namespace or "/"
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
         if sid is None or not self.manager.is_connected(sid, namespace):
@@ -224,26 +245,36 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
             logger.exception("the handler of %r in %s failed", pkt.data[0], namespace)
             return None
         if asyncio.isfuture(result):
-            return asyncio.ensure_future(self._acknowledge_later(eio_sid, pkt, result))
-        await self._acknowledge(eio_sid, pkt, result)
+            result.add_done_callback(partial(self._acknowledge_later, eio_sid, pkt))
+            return result
+        self._acknowledge(eio_sid, pkt, result)
         return None
 
-    async def _acknowledge_later(self, eio_sid: str, pkt: packet.Packet, result: "asyncio.Future[Any]") -> None:
+    def _acknowledge_later(self, eio_sid: str, pkt: packet.Packet, result: "asyncio.Future[Any]") -> None:
         try:
-            await self._acknowledge(eio_sid, pkt, await result)
+            self._acknowledge(eio_sid, pkt, result.result())
+        except asyncio.CancelledError:
+            logger.warning("%r was not acknowledged: what its handler returned was cancelled", pkt.data[0])
         except StoreError as error:  # not acknowledged: what a retry can mend must not look like an answer
             logger.warning("%r was not acknowledged: %s", pkt.data[0], error)
         except Exception:  # the app's
             self._metrics.handler_errors += 1
             logger.exception("what the handler of %r returned failed", pkt.data[0])
 
-    async def _acknowledge(self, eio_sid: str, pkt: packet.Packet, result: Any) -> None:
+    def _acknowledge(self, eio_sid: str, pkt: packet.Packet, result: Any) -> None:
         if pkt.id is None or result is self.not_handled:
             return
         data = [] if result is None else list(result) if isinstance(result, tuple) else [result]
-        await self._send_packet(
-            eio_sid, self.packet_class(packet.ACK, namespace=pkt.namespace, id=pkt.id, data=data)
-        )
+        self._send(eio_sid, self.packet_class(packet.ACK, namespace=pkt.namespace, id=pkt.id, data=data))
+
+    async def _send_packet(self, eio_sid: str, pkt: packet.Packet) -> None:
+        self._send(eio_sid, pkt)
+
+    def _send(self, eio_sid: str, pkt: packet.Packet) -> None:
+        """Sends a packet past the log and all that waits there for the client."""
+        encoded = pkt.encode()
+        text, *attachments = encoded if isinstance(encoded, list) else [encoded]
+        self.manager.fanout.send(eio_sid, Packet(text, tuple(map(bytes, attachments))))
 
     async def _close(self, eio_sid: str) -> None:
         connection = self.eio.sockets.get(eio_sid)

@@ -8,45 +8,56 @@ returns a future has taken its place in the log's order already; the next event 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
 # Handles one event; what it returns, if anything, is still to come when the next event begins.
-Job = Callable[[], Awaitable["asyncio.Future[None] | None"]]
+Job = Callable[[], Coroutine[Any, Any, "asyncio.Future[Any] | None"]]
+# From Python 3.12 on a task may run at once up to where it waits, and is none if it never does.
+_EAGER: dict[str, Any] = {"eager_start": True} if hasattr(asyncio, "eager_task_factory") else {}
 
 
 class _Line:
     """One client's unfinished events."""
 
-    __slots__ = ("jobs", "room", "task", "unfinished")
+    __slots__ = ("jobs", "paused", "task", "unfinished")
 
     def __init__(self) -> None:
         self.jobs: deque[Job] = deque()
         self.unfinished = 0
         self.task: asyncio.Task[None] | None = None
-        self.room: asyncio.Event | None = None
+        self.paused = False
 
 
 class Turns:
     """The lines of all clients (Engine.IO connections); an idle one has none.
 
-    `limit`: how many unfinished events a client may have before `take` waits, which stops the reading of its
-    connection.
+    `limit`: how many unfinished events a client may have before `pause(client)` is called, which is to stop
+    its reading; `resume(client)` follows.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, pause: Callable[[str], None], resume: Callable[[str], None]) -> None:
         self._limit = limit
+        self._pause = pause
+        self._resume = resume
         self._lines: dict[str, _Line] = {}  # client -> line
 
-    async def take(self, client: str, job: Job) -> None:
-        """Queues a job behind the client's others; waits while there are too many."""
-        while (line := self._lines.get(client)) is not None and line.unfinished >= self._limit:
-            line.room = line.room or asyncio.Event()
-            await line.room.wait()
-        self._put(client, job)
+    def take(self, client: str, job: Job) -> None:
+        """Queues a job behind the client's others."""
+        line = self._lines.get(client)
+        if line is None:
+            line = self._lines[client] = _Line()
+        line.jobs.append(job)
+        line.unfinished += 1
+        if line.unfinished >= self._limit and not line.paused:
+            line.paused = True
+            self._pause(client)
+        if line.task is None:
+            self._start(client, line)
 
-    async def take_last(self, client: str, job: Callable[[], Awaitable[None]]) -> None:
+    async def take_last(self, client: str, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Runs a job behind the client's others and waits for it; from one of them, runs it at once."""
         line = self._lines.get(client)
         if line is None or line.task is asyncio.current_task():
@@ -61,31 +72,18 @@ class Turns:
                 if not done.done():  # else whoever waited was cancelled
                     done.set_result(None)
 
-        self._put(client, and_tell)
+        self.take(client, and_tell)
         await done
 
-    def _put(self, client: str, job: Job) -> None:
-        line = self._lines.get(client)
-        if line is None:
-            line = self._lines[client] = _Line()
-        line.jobs.append(job)
-        line.unfinished += 1
-        if line.task is None:
-            line.task = asyncio.ensure_future(self._work(client, line))
+    def _start(self, client: str, line: _Line) -> None:
+        task = asyncio.Task(self._work(client, line), loop=asyncio.get_running_loop(), **_EAGER)
+        line.task = None if task.done() else task
+        self._forget_idle(client, line)
 
     async def _work(self, client: str, line: _Line) -> None:
+        line.task = asyncio.current_task()
         while line.jobs:
-            job = line.jobs.popleft()
-            try:
-                to_come = await job()
-            except asyncio.CancelledError:
-                if line.task is not None and line.task.cancelling():
-                    raise
-                logger.warning("an event's handler waited for something that was cancelled")
-                to_come = None
-            except Exception:  # an app's handler; its error must not end the line
-                logger.exception("an event's handler failed")
-                to_come = None
+            to_come = await self._handle(line, line.jobs.popleft())
             if to_come is None or to_come.done():
                 self._finished(client, line)
             else:
@@ -93,11 +91,23 @@ class Turns:
         line.task = None
         self._forget_idle(client, line)
 
+    @staticmethod
+    async def _handle(line: _Line, job: Job) -> "asyncio.Future[Any] | None":
+        try:
+            return await job()
+        except asyncio.CancelledError:
+            if line.task is not None and line.task.cancelling():
+                raise
+            logger.warning("an event's handler waited for something that was cancelled")
+        except Exception:  # an app's handler; its error must not end the line
+            logger.exception("an event's handler failed")
+        return None
+
     def _finished(self, client: str, line: _Line) -> None:
         line.unfinished -= 1
-        if line.room is not None and line.unfinished < self._limit:
-            line.room.set()
-            line.room = None
+        if line.paused and line.unfinished < self._limit:
+            line.paused = False
+            self._resume(client)
         self._forget_idle(client, line)
 
     def _forget_idle(self, client: str, line: _Line) -> None:

@@ -1,22 +1,46 @@
-"""python-engineio's server with sessions that say which node owns them.
+"""python-engineio's server with sessions that say which node owns them, and connections that cost little.
+
+Long-polling sessions are `engineio_socket.EngineSocket`s; so are WebSockets under another ASGI server than
+uvicorn with our protocol, whose connections are `protocol.WebSocketConnection`s. What comes in is handed to a
+`Receiver`, by a plain call.
 
 It touches python-engineio's private `_handle_connect`, to make our sockets instead of its own and to announce
-the ping interval in whole milliseconds, and its driver table `_async`;
-`tests/transport/test_engineio_internals.py` fails when they move.
+the ping interval in whole milliseconds, `_trigger_event`, `_cors_allowed_origins`, and its driver table
+`_async`; `tests/transport/test_engineio_internals.py` fails when they move.
 """
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 from engineio import AsyncServer, exceptions, packet
 from engineio.async_drivers.asgi import translate_request
 
+from ..metrics import Metrics
 from ..node import Node
+from ..wire import to_json
+from .engineio_packet import OPEN
 from .engineio_socket import EngineSocket
+from .opening import Opening
+from .pings import PingWheel
+from .protocol import WebSocketConnection
 
 
 class ClientLeft(Exception):
     """The client was gone before its request had come whole; there is nobody to answer."""
+
+
+class Receiver(Protocol):
+    """Who handles what comes in (`hub.socketio_server`)."""
+
+    def opened(self, eio_sid: str) -> None:
+        """There is a new session, which WebSocketConnections begin without python-engineio's event."""
+
+    def received(self, eio_sid: str, data: str | bytes) -> None:
+        """A message has come. It may call `pause_reading` of the session's socket.
+
+        Raises BadMessage for one that ends the connection.
+        """
 
 
 async def _translate_request(scope: Any, receive: Any, send: Any) -> dict[str, Any]:
@@ -31,14 +55,19 @@ async def _translate_request(scope: Any, receive: Any, send: Any) -> dict[str, A
 
 
 class EngineServer(AsyncServer):  # type: ignore[misc]
-    """An Engine.IO server of one node."""
+    """An Engine.IO server of one node. `send_buffer_bytes`: what may wait for a client that does not read."""
 
-    start_service_task: bool
+    receiver: Receiver
+    max_http_buffer_size: int
     _async: dict[str, Any]
 
-    def __init__(self, *, node: Node, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, *, node: Node, metrics: Metrics, send_buffer_bytes: int, **options: Any) -> None:
+        super().__init__(monitor_clients=False, **options)  # the wheel finds who is silent
         self._node = node
+        self.metrics = metrics
+        self.send_buffer_bytes = send_buffer_bytes
+        self.pings = PingWheel(self.ping_interval, self.ping_timeout)
+        self.draining = False
         self._async = self._async | {"translate_request": _translate_request}
 
     async def handle_request(self, scope: Any, receive: Any, send: Any) -> Any:
@@ -52,20 +81,25 @@ class EngineServer(AsyncServer):  # type: ignore[misc]
         """A session id that begins with the node's id."""
         return self._node.new_eio_sid()
 
+    async def shutdown(self) -> None:
+        """Pings nobody any more."""
+        self.pings.stop()
+        await super().shutdown()
+
+    # --- by the ordinary way -------------------------------------------------------------------------------
+
     async def _handle_connect(
         self, environ: dict[str, Any], transport: str, jsonp_index: int | None = None
     ) -> Any:
         """Opens a session; for a WebSocket, returns when it has ended."""
         if transport == "websocket" and environ["asgi.scope"]["type"] != "websocket":
             return self._bad_request("Invalid websocket upgrade")
-        self._start_service_task()
-        sid = self.generate_id()
-        socket = self.sockets[sid] = EngineSocket(self, sid)
-        socket.queue.put_nowait(packet.Packet(packet.OPEN, self._opening(sid, transport)))
-        accepted = await self._trigger_event("connect", sid, environ, run_async=False)
-        if accepted is not None and accepted is not True:
-            del self.sockets[sid]
-            return self._unauthorized(accepted or None)
+        if self.draining:
+            return self._unauthorized()
+        socket = EngineSocket(self, self.generate_id(), environ)
+        self.sockets[socket.sid] = socket
+        socket.queue.put_nowait(packet.Packet(packet.OPEN, self._opening(socket.sid, transport)))
+        self.receiver.opened(socket.sid)
         socket.schedule_ping()
         if transport == "websocket":
             return await self._serve_websocket(socket, environ)
@@ -85,13 +119,47 @@ class EngineServer(AsyncServer):  # type: ignore[misc]
             "maxPayload": self.max_http_buffer_size,
         }
 
-    def _start_service_task(self) -> None:
-        if self.start_service_task:
-            self.start_service_task = False
-            self.service_task_handle = self.start_background_task(self._service_task)
-
     async def _serve_websocket(self, socket: EngineSocket, environ: dict[str, Any]) -> Any:
         result = await socket.handle_get_request(environ)
         if socket.closed:
             self.sockets.pop(socket.sid, None)
         return result
+
+    # --- by `WebSocketConnection` --------------------------------------------------------------------------
+
+    def admits(self, opening: Opening, environ: Callable[[], dict[str, Any]]) -> bool:
+        """Whether a request may have its WebSocket here; who may not is told so by the ordinary way."""
+        if b"origin" in opening.headers and not self._is_accepted(environ()):
+            return False
+        if opening.sid is None:
+            return not self.draining
+        socket = self.sockets.get(opening.sid)
+        return isinstance(socket, EngineSocket) and socket.may_upgrade()
+
+    def opened(self, connection: WebSocketConnection) -> str:
+        """Takes a new session in; returns the packet that tells the client."""
+        sid = connection.sid = self.generate_id()
+        self.sockets[sid] = connection
+        self.pings.add(connection)
+        self.receiver.opened(sid)
+        return OPEN + to_json(self._opening(sid, "websocket"))
+
+    def upgraded(self, socket: EngineSocket, connection: WebSocketConnection) -> Iterator[packet.Packet]:
+        """Puts a WebSocket in the place of a long-polling session; returns what waited for its next poll."""
+        self.sockets[socket.sid] = connection
+        self.pings.discard(socket)
+        self.pings.add(connection)
+        return socket.hand_over()
+
+    async def ended(self, socket: Any, reason: str) -> None:
+        """Tells the handlers that a session ends, and forgets it."""
+        await self._trigger_event("disconnect", socket.sid, reason, run_async=False)
+        socket.closed = True
+        self.pings.discard(socket)
+        self.sockets.pop(socket.sid, None)  # requests that still come find no session
+
+    def _is_accepted(self, environ: dict[str, Any]) -> bool:
+        if self.cors_allowed_origins == []:
+            return True
+        allowed = self._cors_allowed_origins(environ)
+        return allowed is None or environ.get("HTTP_ORIGIN") in allowed

@@ -1,19 +1,22 @@
 """python-engineio's socket, made strict: bad bytes end a connection quietly, closing really closes.
 
-A message's way, 1 of 5: bytes become an Engine.IO message, which python-socketio dispatches to a handler
-(`chat/rooms.py`, 2 of 5).
+It serves long-polling, and under other ASGI servers than uvicorn with our protocol WebSockets, too. The way
+that a message usually takes is `protocol.py`'s.
 
 It touches python-engineio's private `_websocket_handler` and the attributes `queue`, `connected`,
 `upgrading`, `upgraded`, `closing`, `closed`; `tests/transport/test_engineio_internals.py` fails when these move.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from engineio import exceptions, packet
 from engineio.async_socket import AsyncSocket
+
+from . import engineio_packet as eio
+from .engineio_packet import BadMessage
+from .pings import NOWHERE
 
 # A client that began an upgrade has this long to finish it (the stock client allows itself 10 s).
 UPGRADE_TIMEOUT_S = 10.0
@@ -24,20 +27,54 @@ PACKETS_PER_TURN = 64
 SEPARATOR = b"\x1e"  # Engine.IO v4: between the packets of one long-polling payload
 
 
-class BadMessage(exceptions.EngineIOError):  # type: ignore[misc]
-    """Bytes that are no Engine.IO packet; the server answers 400 and ends the session."""
+class PacketQueue(asyncio.Queue[Any]):
+    """What waits for the next poll; knows how many bytes that is."""
+
+    waiting_bytes = 0
+
+    def _put(self, item: Any) -> None:
+        super()._put(item)
+        self.waiting_bytes += _size(item)
+
+    def _get(self) -> Any:
+        item = super()._get()
+        self.waiting_bytes -= _size(item)
+        return item
+
+
+def _size(item: packet.Packet | None) -> int:
+    return len(item.data) if item is not None and isinstance(item.data, str | bytes) else 0
 
 
 class EngineSocket(AsyncSocket):  # type: ignore[misc]
     """One Engine.IO session."""
 
+    queue: PacketQueue
     connected: bool
-    upgrading: bool
     upgraded: bool
     closing: bool
     closed: bool
-    last_ping: float | None
     polling = False  # a poll is under way
+    upgrading_by: object | None = None  # the WebSocket that was probed with
+    ping_slot = NOWHERE
+    awaits_pong = False
+    reading_paused = False
+
+    def __init__(self, server: Any, sid: str, environ: dict[str, Any]) -> None:
+        super().__init__(server, sid)
+        self.queue = PacketQueue()
+        self.environ = environ
+        self._may_read = asyncio.Event()
+        self._may_read.set()
+
+    @property
+    def upgrading(self) -> bool:
+        """Whether an upgrade has begun: from then on nothing leaves by long-polling."""
+        return self.upgrading_by is not None
+
+    @upgrading.setter
+    def upgrading(self, upgrading: bool) -> None:
+        self.upgrading_by = self if upgrading else None
 
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
         """The packets of one POST body, in order, however many (stock python-engineio: at most 16).
@@ -56,28 +93,72 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
         for number, part in enumerate(_parts(body), 1):
             if self.closing:
                 return
-            await self.receive(_decode(_text(part)))
+            await self._take(*eio.decode(_text(part)))
             if number % PACKETS_PER_TURN == 0:
                 await asyncio.sleep(0)
 
-    async def check_ping_timeout(self) -> bool:
-        """Whether the client still answers; else its session is ended, by a task of its own: handlers that
-        are told of it may take their time, and others are waiting to be checked.
+    async def _take(self, kind: str, content: str | bytes) -> None:
+        """Handles one packet, and waits while too much is unhandled. Raises BadMessage."""
+        if kind == eio.MESSAGE:
+            self.server.receiver.received(self.sid, content)
+            await self._may_read.wait()
+        elif kind == eio.PONG:
+            self.server.pings.answered(self)
+        elif kind == eio.CLOSE:
+            await self.close(wait=False, abort=True, reason=self.server.reason.CLIENT_DISCONNECT)
+        else:
+            raise BadMessage
 
-        Raises SocketIsClosedError.
-        """
+    def pause_reading(self) -> None:
+        """The client has sent more than is handled yet."""
+        self.reading_paused = True
+        self._may_read.clear()
+
+    def resume_reading(self) -> None:
+        """Reads on."""
+        self.reading_paused = False
+        self._may_read.set()
+
+    # --- what the wheel of pings asks of a connection ------------------------------------------------------
+
+    def schedule_ping(self) -> None:
+        """Has the session pinged from now on."""
+        self.server.pings.add(self)
+
+    def ping(self) -> None:
+        """Called by the wheel."""
+        self.queue.put_nowait(packet.Packet(packet.PING))
+
+    def ping_timed_out(self) -> None:
+        """Called by the wheel."""
+        self.server.start_background_task(self.close, reason=self.server.reason.PING_TIMEOUT)
+
+    async def check_ping_timeout(self) -> bool:
+        """The wheel does that. Raises SocketIsClosedError."""
         if self.closed:
             raise exceptions.SocketIsClosedError
-        if self.last_ping is None or time.time() - self.last_ping <= self.server.ping_timeout:
-            return True
-        self.server.start_background_task(self.close, reason=self.server.reason.PING_TIMEOUT)
-        return False
+        return True
 
-    async def receive(self, pkt: packet.Packet) -> None:
-        """Handles one packet. Raises BadMessage for an UPGRADE where no upgrade is under way."""
-        if pkt.packet_type == packet.UPGRADE:
-            raise BadMessage
-        await super().receive(pkt)
+    # --- upgrading -----------------------------------------------------------------------------------------
+
+    def may_upgrade(self) -> bool:
+        """Whether a WebSocket may take this session over."""
+        return self.connected and not (self.upgraded or self.upgrading or self.closing)
+
+    def end_poll(self) -> None:
+        """Ends the poll under way, if one is."""
+        self.queue.put_nowait(packet.Packet(packet.NOOP))
+
+    def hand_over(self) -> Iterator[packet.Packet]:
+        """This session is a WebSocket's from now on, and so is what waits."""
+        self.upgraded = True
+        self._may_read.set()  # a POST may still be under way; the WebSocket is what is paused from here on
+        while not self.queue.empty():
+            waiting = self.queue.get_nowait()
+            if waiting is not None and waiting.packet_type != packet.NOOP:
+                yield waiting
+
+    # --- long-polling --------------------------------------------------------------------------------------
 
     async def handle_get_request(self, environ: dict[str, Any]) -> Any:
         """A poll's packets, or the WebSocket's response.
@@ -124,9 +205,8 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
         if reason == self.server.reason.CLIENT_DISCONNECT and not self.upgraded:  # its poll ends in peace
             self.queue.put_nowait(packet.Packet(packet.NOOP))
         self.queue.put_nowait(None)
-        await self.server._trigger_event("disconnect", self.sid, reason, run_async=False)
-        self.closed = True
-        self.server.sockets.pop(self.sid, None)  # requests that still come find no session
+        self._may_read.set()
+        await self.server.ended(self, reason)
 
     async def _websocket_handler(self, ws: Any) -> None:
         """A WebSocket from its opening, or from an upgrade's probe, to its end."""
@@ -139,7 +219,7 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
             await self._read(ws)
         except TimeoutError:
             reason = self.server.reason.PING_TIMEOUT
-        except (BadMessage, exceptions.UnknownPacketError):
+        except BadMessage:
             reason = self.server.reason.TRANSPORT_ERROR
         except (OSError, exceptions.SocketIsClosedError):
             pass
@@ -155,7 +235,7 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
             return False
         try:
             async with asyncio.timeout(UPGRADE_TIMEOUT_S):
-                if not _is(await ws.wait(), packet.PING, "probe") or self.upgraded or self.upgrading:
+                if await ws.wait() != eio.PING + eio.PROBE or self.upgraded or self.upgrading:
                     return False
                 return await self._switch(ws)
         except (OSError, BadMessage):  # a time-out is an OSError
@@ -164,9 +244,9 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
     async def _switch(self, ws: Any) -> bool:
         self.upgrading = True  # from here on nothing leaves by long-polling
         try:
-            await ws.send(packet.Packet(packet.PONG, data="probe").encode())
-            self.queue.put_nowait(packet.Packet(packet.NOOP))
-            self.upgraded = _is(await ws.wait(), packet.UPGRADE, "")
+            await ws.send(eio.PONG + eio.PROBE)
+            self.end_poll()
+            self.upgraded = await ws.wait() == eio.UPGRADE
         finally:
             self.upgrading = False
         return self.upgraded
@@ -178,7 +258,7 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
                 data = await ws.wait()
             if len(data) > self.server.max_http_buffer_size:
                 raise BadMessage
-            await self.receive(_decode(data))
+            await self._take(*eio.decode(data))
 
     async def _write(self, ws: Any) -> None:
         try:
@@ -210,18 +290,3 @@ def _text(part: bytes) -> str:
         return part.decode()
     except UnicodeDecodeError:
         raise BadMessage from None
-
-
-def _decode(data: str | bytes) -> packet.Packet:
-    """One Engine.IO packet. Raises BadMessage."""
-    if isinstance(data, str) and data[:1] not in "0123456b":
-        raise BadMessage
-    try:
-        return packet.Packet(encoded_packet=data)
-    except ValueError:
-        raise BadMessage from None
-
-
-def _is(data: str | bytes, packet_type: int, text: str) -> bool:
-    pkt = _decode(data)
-    return bool(pkt.packet_type == packet_type and pkt.data == text)

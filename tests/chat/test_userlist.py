@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Iterable
 from typing import Any
 from uuid import uuid4
 
@@ -149,7 +148,7 @@ class Sent:
     def __init__(self) -> None:
         self.lists: list[tuple[float, dict[str, Any]]] = []
 
-    def write(self, _: Iterable[object], packet: Packet) -> None:
+    def broadcast(self, room: object, packet: Packet) -> None:
         """Notes."""
         assert packet.text.startswith('2["userlist",')
         self.lists.append((asyncio.get_running_loop().time(), from_json(packet.text[1:])[1]))

@@ -11,6 +11,7 @@ from app.cli.address import private_url
 from app.cli.uvicorn_server import NodeServer
 from app.errors import SettingsError
 from app.settings import load_settings
+from app.transport.protocol import WebSocketConnection
 
 from .conftest import Start
 from .running import command, eventually, get, is_free, status_of
@@ -134,5 +135,5 @@ def test_uvicorn_still_has_the_insides_that_are_used() -> None:
     assert server._captured_signals == []
     for name in ("capture_signals", "startup", "shutdown"):
         assert callable(getattr(uvicorn.Server, name)), name
-    assert server.config.ws == "websockets-sansio"
+    assert server.config.ws is WebSocketConnection
     assert server.config.ws_max_size == load_settings().max_message_bytes

@@ -7,6 +7,7 @@ the books of BaseManager, so nothing that the server asks of a manager may be in
 import ast
 import inspect
 import re
+import textwrap
 
 import engineio
 import pytest
@@ -17,12 +18,11 @@ from app.hub import socketio_server
 from app.hub.manager import ClusterManager
 from app.hub.socketio_server import ClusterServer, OrjsonModule
 from app.settings import load_settings
+from app.transport import engineio_server
 from app.transport.engineio_server import EngineServer
 
 # method -> its parameters behind self, as they are called and overridden
 METHODS = {
-    "_handle_eio_connect": ["eio_sid", "environ"],
-    "_handle_eio_message": ["eio_sid", "data"],
     "_handle_eio_disconnect": ["eio_sid", "reason"],
     "_handle_connect": ["eio_sid", "namespace", "data"],
     "_handle_disconnect": ["eio_sid", "namespace", "reason"],
@@ -64,15 +64,46 @@ def test_the_engineio_server_is_made_by_the_method_that_is_overridden(server: Cl
     assert isinstance(server.eio, EngineServer), f"{MOVED}_engineio_server_class is not asked any more"
 
 
-def test_the_engineio_server_calls_the_overridden_handlers(server: ClusterServer) -> None:
-    handlers = server.eio.handlers
-    assert handlers["connect"] == server._handle_eio_connect, MOVED
-    assert handlers["message"] == server._handle_eio_message, MOVED
-    assert handlers["disconnect"] == server._handle_eio_disconnect, MOVED
+def test_the_engineio_server_calls_the_overridden_handler(server: ClusterServer) -> None:
+    assert server.eio.handlers["disconnect"] == server._handle_eio_disconnect, MOVED
 
 
-def test_events_of_engineio_are_awaited_and_not_started_as_tasks(server: ClusterServer) -> None:
-    assert server.eio.async_handlers is False, f"{MOVED}reading a connection cannot be paused any more"
+def test_the_engineio_server_hands_over_what_comes_in(server: ClusterServer) -> None:
+    assert server.eio.receiver is server
+    raised = re.findall(r'_trigger_event\(\s*"(\w+)"', inspect.getsource(engineio_server))
+    assert raised == ["disconnect"], "sessions begin, and messages come, without events of python-engineio"
+
+
+def test_a_session_s_beginning_is_all_that_python_socketio_does_then(
+    server: ClusterServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = ast.parse(textwrap.dedent(inspect.getsource(socketio.AsyncServer._handle_eio_connect))).body[0]
+    assert isinstance(theirs, ast.AsyncFunctionDef)
+    assert [ast.unparse(statement) for statement in theirs.body[1:]] == [
+        "if not self.manager_initialized:\n    self.manager_initialized = True\n    self.manager.initialize()",
+        "self.environ[eio_sid] = environ",
+    ], f"{MOVED}what `opened` stands for does something else now"
+    initialized: list[bool] = []
+    monkeypatch.setattr(server.manager, "initialize", lambda: initialized.append(True))
+    server.opened("x")
+    server.opened("y")
+    assert initialized == [True]
+
+
+def test_environs_are_only_asked_for_by_their_connections() -> None:
+    """Which is what `Environs` can do."""
+    used = set()
+    for module in (async_server, base_server):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            inner = list(ast.iter_child_nodes(node))
+            if any(isinstance(each, ast.Attribute) and each.attr == "environ" for each in inner):
+                used.add(ast.unparse(node))
+    assert used == {
+        "self.environ = {}",
+        "self.environ[eio_sid]",
+        "self.environ.get",
+        "eio_sid in self.environ",
+    }, MOVED
 
 
 def test_the_attributes_that_are_used_are_there(server: ClusterServer) -> None:
@@ -138,5 +169,5 @@ def test_the_docstring_names_every_private_thing_that_is_overridden() -> None:
         if name.startswith("_") and not name.startswith("__") and hasattr(socketio.AsyncServer, name)
     }
     named = set(re.findall(r"`(_\w+)`", socketio_server.__doc__ or ""))
-    unnamed = overridden - named - {"_handle_eio_connect"}  # the docstring forgets that one
+    unnamed = overridden - named
     assert not unnamed, f"app/hub/socketio_server.py overrides, and does not name: {sorted(unnamed)}"

@@ -1,0 +1,386 @@
+"""A WebSocket connection as uvicorn's protocol and Engine.IO's socket at once.
+
+A message's way, 1 of 5: bytes become frames and those an Engine.IO message, which python-socketio dispatches
+to a handler (`chat/rooms.py`, 2 of 5).
+
+`WebSocketConnection` is what uvicorn's `ws=` takes. An idle connection is this one slotted object: no task,
+timer or queue. It serves sessions of this node that begin as a WebSocket or upgrade to one; every other
+request goes to uvicorn's own protocol and so to the app by the ordinary way (`engineio_socket.py`), which
+refuses or forwards it. It does not parse frames (`frames.py`), and says nothing of who may connect
+(`engineio_server.py`).
+
+It touches uvicorn's private ways: the arguments of a WebSocket protocol, `server_state.connections`, and that
+`data_received` is called with the request before `set_protocol`; `tests/transport/test_uvicorn_internals.py`
+fails when these move.
+"""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+from engineio import exceptions
+from uvicorn import Config
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+
+from . import engineio_packet as eio
+from .frames import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    FrameError,
+    FrameReader,
+    binary_frame,
+    close_code,
+    close_frame,
+    control_frame,
+    text_frame,
+)
+from .opening import Opening, environ_of
+from .pings import NOWHERE
+
+if TYPE_CHECKING:
+    from .engineio_server import EngineServer
+    from .engineio_socket import EngineSocket
+
+logger = logging.getLogger(__name__)
+
+# Where an app puts its EngineServer into the lifespan's state (ASGI, "Lifespan State").
+STATE = "clusterkit.engine"
+# A client that began an upgrade has this long to finish it (the stock client allows itself 10 s).
+UPGRADE_TIMEOUT_S = 10.0
+# What waits for a client when its connection ends, and its own closing frame, have this long.
+LAST_WORDS_S = 1.0
+NORMAL, NO_CODE, RESTART = 1000, 1005, 1012  # RFC 6455, 7.4.1, and IANA's registry
+PING_FRAME = text_frame(eio.PING.encode())
+PROBE_ANSWER = text_frame((eio.PONG + eio.PROBE).encode())
+
+
+class WebSocketConnection(asyncio.Protocol):
+    """One WebSocket; once it is `connected`, an Engine.IO session of this node."""
+
+    __slots__ = (
+        "_session",
+        "app_state",
+        "awaits_pong",
+        "closed",
+        "closing",
+        "config",
+        "connected",
+        "engine",
+        "opened_with",
+        "other",
+        "ping_slot",
+        "polling",
+        "reader",
+        "reading_paused",
+        "server_state",
+        "sid",
+        "timer",
+        "transport",
+    )
+    upgraded = True  # long-polling requests of this session are refused
+    upgrading = False
+
+    def __init__(
+        self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None
+    ) -> None:
+        self.config = config
+        self.server_state = server_state
+        self.app_state: dict[str, Any] | None = app_state  # until it is open
+        self.engine: EngineServer = cast("EngineServer", app_state.get(STATE))
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.reader: FrameReader | None = None
+        self.other: WebSocketsSansIOProtocol | None = None  # that serves this connection in our place
+        self.polling: EngineSocket | None = None  # what is being upgraded
+        self.opened_with: bytes | dict[str, Any] = b""  # the request, or its environ
+        self.timer: asyncio.TimerHandle | None = None  # while it is upgrading or closing
+        self.sid = ""
+        self._session: dict[str, Any] | None = None
+        self.connected = False
+        self.closing = False
+        self.closed = False
+        self.ping_slot = NOWHERE
+        self.awaits_pong = False
+        self.reading_paused = False
+
+    # --- asyncio's side ------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by uvicorn."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.server_state.connections.add(self)  # type: ignore[arg-type]
+
+    def data_received(self, data: bytes) -> None:
+        """The request from uvicorn first, then the client's bytes."""
+        if self.closing:
+            self._read_last(data)
+        elif self.reader is not None:
+            self._read(self.reader, data)
+        elif self.other is not None:
+            self.other.data_received(data)
+        else:
+            self._open(data)
+
+    def eof_received(self) -> None:
+        """The client will send nothing more; the transport closes itself."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, whoever ended it."""
+        self.server_state.connections.discard(self)
+        if self.other is not None:
+            self.other.connection_lost(exc)
+        elif self.reader is not None:
+            self._stop_timer()
+            self._leave(self.engine.reason.TRANSPORT_CLOSE)
+
+    def pause_writing(self) -> None:
+        """More waits than a client may leave unread: it is cut off, so that nobody waits for it."""
+        if self.other is not None:
+            self.other.pause_writing()
+        elif not self.closing:
+            self.engine.metrics.slow_readers += 1
+            logger.info("closing connection %s: it does not read", self.sid)
+            self._leave(self.engine.reason.TRANSPORT_ERROR)
+            asyncio.get_running_loop().call_soon(self.transport.abort)  # not inside its own write()
+
+    def resume_writing(self) -> None:
+        """Called by the transport."""
+        if self.other is not None:
+            self.other.resume_writing()
+
+    def shutdown(self) -> None:
+        """uvicorn stops."""
+        if self.other is not None:
+            self.other.shutdown()
+        elif not self.closing and self.reader is not None:
+            self._leave(self.engine.reason.SERVER_DISCONNECT)
+            self.transport.write(close_frame(RESTART))
+            self._close_transport()
+
+    # --- opening -------------------------------------------------------------------------------------------
+
+    def _open(self, head: bytes) -> None:
+        opening = Opening(head)
+        answer = opening.answer() if opening.engineio and self.engine is not None else None
+        self.opened_with = head
+        if answer is None or not self.engine.admits(opening, lambda: self.environ):
+            self._hand_on(head)
+            return
+        self.app_state = None
+        self.reader = FrameReader(self.engine.max_http_buffer_size)
+        self.transport.set_write_buffer_limits(high=self.engine.send_buffer_bytes)
+        if opening.sid is None:
+            self.connected = True
+            self.transport.write(answer + text_frame(self.engine.opened(self).encode()))
+        else:
+            self.polling = self.engine.sockets[opening.sid]
+            self.timer = asyncio.get_running_loop().call_later(UPGRADE_TIMEOUT_S, self._give_up)
+            self.transport.write(answer)
+
+    def _hand_on(self, head: bytes) -> None:
+        """Lets uvicorn's own protocol serve this connection."""
+        self.server_state.connections.discard(self)
+        self.other = WebSocketsSansIOProtocol(self.config, self.server_state, self.app_state or {})
+        self.other.connection_made(self.transport)
+        self.other.data_received(head)
+        # uvicorn makes this object the transport's protocol right after this call.
+        asyncio.get_running_loop().call_soon(self.transport.set_protocol, self.other)
+
+    # --- reading -------------------------------------------------------------------------------------------
+
+    def _read(self, reader: FrameReader, data: bytes) -> None:
+        try:
+            for opcode, payload in reader.feed(data):
+                if opcode == TEXT:
+                    self._take_text(cast(str, payload))
+                elif opcode == BINARY:
+                    self._take_binary(cast(bytes, payload))
+                elif opcode == PING:
+                    self.transport.write(control_frame(PONG, cast(bytes, payload)))
+                elif opcode == CLOSE:
+                    self._take_close(cast(bytes, payload))
+                if self.closing or self.reading_paused:
+                    return  # the reader keeps the rest
+        except FrameError as error:
+            logger.info("closing connection %s: %s", self.sid, error)
+            self._end(self.engine.reason.TRANSPORT_ERROR, error.code)
+        except eio.BadMessage:
+            self._end(self.engine.reason.TRANSPORT_ERROR, NORMAL)
+
+    def _take_text(self, text: str) -> None:
+        if not self.connected:
+            self._take_upgrade(text)
+            return
+        if text[:1] == eio.MESSAGE:
+            self.engine.receiver.received(self.sid, text[1:])
+            return
+        kind, content = eio.decode(text)
+        if kind == eio.PONG:
+            self.engine.pings.answered(self)
+        elif kind == eio.CLOSE:
+            self._end(self.engine.reason.CLIENT_DISCONNECT, NORMAL)
+        elif kind == eio.MESSAGE:  # in base64
+            self.engine.receiver.received(self.sid, content)
+        else:
+            raise eio.BadMessage
+
+    def _take_binary(self, data: bytes) -> None:
+        if not self.connected:
+            raise eio.BadMessage
+        self.engine.receiver.received(self.sid, data)
+
+    def _take_close(self, payload: bytes) -> None:
+        code = close_code(payload)
+        self._leave(self.engine.reason.TRANSPORT_CLOSE)
+        self.transport.write(close_frame(NORMAL if code == NO_CODE else code))
+        self._close_transport()
+
+    def pause_reading(self) -> None:
+        """The client has sent more than is handled yet; what has come already waits in the reader."""
+        if not self.reading_paused:
+            self.reading_paused = True
+            if not self.transport.is_closing():
+                self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Reads on, with what has waited first."""
+        if self.reading_paused:
+            self.reading_paused = False
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self.reader is not None and not self.closing and not self.reading_paused:
+            self._read(self.reader, b"")
+        if not self.reading_paused and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    # --- upgrading from long-polling (Engine.IO v4, "Upgrade") -----------------------------------------------
+
+    def _take_upgrade(self, text: str) -> None:
+        polling = self.polling
+        if polling is None or polling.closing or polling.upgraded:
+            raise eio.BadMessage
+        if text == eio.UPGRADE and polling.upgrading_by is self:
+            self._stop_timer()
+            self._take_over(polling)
+        elif text == eio.PING + eio.PROBE and not polling.upgrading:
+            polling.upgrading_by = self  # from here on nothing leaves by long-polling
+            self.transport.write(PROBE_ANSWER)
+            polling.end_poll()
+        else:
+            raise eio.BadMessage
+
+    def _take_over(self, polling: "EngineSocket") -> None:
+        """From here on this is the session; what waited for its next poll goes out first."""
+        self.sid, self._session, self.opened_with = polling.sid, polling.session, polling.environ
+        self.polling, polling.upgrading_by = None, None
+        self.connected = True
+        for waiting in self.engine.upgraded(polling, self):
+            self.write_packet(waiting)
+        if polling.reading_paused:
+            self.pause_reading()
+
+    def _give_up(self) -> None:
+        self.timer = None
+        self._end(self.engine.reason.TRANSPORT_ERROR, NORMAL)
+
+    # --- what python-engineio's server asks of a socket ------------------------------------------------------
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """The app's data (python-engineio's `get_session`)."""
+        if self._session is None:
+            self._session = {}
+        return self._session
+
+    @session.setter
+    def session(self, session: dict[str, Any]) -> None:
+        self._session = session
+
+    @property
+    def environ(self) -> dict[str, Any]:
+        """The request's WSGI environ, made anew each time."""
+        if isinstance(self.opened_with, dict):
+            return self.opened_with
+        return environ_of(self.opened_with, self.transport.get_extra_info("peername"), self.config)
+
+    def write_packet(self, pkt: Any) -> None:
+        """Sends an Engine.IO packet, without waiting."""
+        encoded = pkt.encode()
+        if not self.closing:
+            frame = text_frame(encoded.encode()) if isinstance(encoded, str) else binary_frame(encoded)
+            self.transport.write(frame)
+
+    async def send(self, pkt: Any) -> None:
+        """As `write_packet`. Raises SocketIsClosedError."""
+        if self.closed:
+            raise exceptions.SocketIsClosedError
+        self.write_packet(pkt)
+
+    async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
+        """Ends the session; returns when its handlers were told."""
+        if self._begin_to_leave():
+            self._say_goodbye(NORMAL)
+            await self.engine.ended(self, reason or self.engine.reason.SERVER_DISCONNECT)
+
+    async def check_ping_timeout(self) -> bool:
+        """The wheel does that."""
+        return not self.closing
+
+    def ping(self) -> None:
+        """Called by the wheel."""
+        if not self.closing:
+            self.transport.write(PING_FRAME)
+
+    def ping_timed_out(self) -> None:
+        """Called by the wheel."""
+        self._end(self.engine.reason.PING_TIMEOUT, NORMAL)
+
+    # --- ending --------------------------------------------------------------------------------------------
+
+    def _end(self, reason: str, code: int) -> None:
+        """Ends the connection from this side, with the closing handshake (RFC 6455, 7.1)."""
+        if not self.closing:
+            self._leave(reason)
+            self._say_goodbye(code)
+
+    def _begin_to_leave(self) -> bool:
+        if self.closing:
+            return False
+        self.closing = True
+        self._stop_timer()
+        if self.polling is not None and self.polling.upgrading_by is self:
+            self.polling.upgrading_by = None
+        return True
+
+    def _leave(self, reason: str) -> None:
+        """From here on nothing is read or written; the handlers are told."""
+        if self._begin_to_leave() and self.connected:
+            self.engine.start_background_task(self.engine.ended, self, reason)
+
+    def _say_goodbye(self, code: int) -> None:
+        """Sends what waits and a closing frame, and gives the client a moment for its own."""
+        self.transport.write(close_frame(code))
+        self.timer = asyncio.get_running_loop().call_later(LAST_WORDS_S, self.transport.abort)
+        if self.reading_paused:
+            self.resume_reading()
+
+    def _close_transport(self) -> None:
+        self.transport.close()  # sends what waits
+        self.timer = asyncio.get_running_loop().call_later(LAST_WORDS_S, self.transport.abort)
+
+    def _read_last(self, data: bytes) -> None:
+        """After our closing frame only the client's matters."""
+        try:
+            if self.reader is not None and any(opcode == CLOSE for opcode, _ in self.reader.feed(data)):
+                self.transport.close()
+        except FrameError:
+            pass  # it is cut off when its time is up
+
+    def _stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None

@@ -1,0 +1,257 @@
+"""How soon the fan-out's packets leave, and what happens to those who do not read."""
+
+import asyncio
+
+import pytest
+
+from app.transport import fanout
+from app.transport.fanout import FLUSH_SHARE, PACKETS_WAITING_MAX, PAUSE_MAX_S
+from app.wire import Packet
+from tests.support.eventually import eventually
+from tests.support.fake_loop import FakeLoop
+
+from .members import Node, Room, Socket
+
+SEND_BUFFER_BYTES = 100_000
+WRITE_S = 0.001  # of a member whose transport is slow
+MEMBERS = 20
+FLUSH_S = MEMBERS * WRITE_S
+
+
+@pytest.fixture
+def loop(monkeypatch: pytest.MonkeyPatch) -> FakeLoop:
+    return FakeLoop.install(monkeypatch, fanout)
+
+
+@pytest.fixture
+def node(loop: FakeLoop) -> Node:
+    return Node(send_buffer_bytes=SEND_BUFFER_BYTES)
+
+
+@pytest.fixture
+def room() -> Room:
+    return Room()
+
+
+def crowd(node: Node, loop: FakeLoop, room: Room, write_s: float = WRITE_S) -> list[Socket]:
+    """Members to whom a write takes `write_s` each."""
+    return [node.member(room, cost=lambda: loop.stall(write_s)) for _ in range(MEMBERS)]
+
+
+# --- how soon ------------------------------------------------------------------------------------------------
+
+
+def test_with_nothing_waiting_a_packet_leaves_with_the_loop_s_next_turn(
+    node: Node, loop: FakeLoop, room: Room
+) -> None:
+    member = node.member(room)
+    node.fanout.broadcast(room, Packet("a"))
+    assert node.writes(member) == []
+    loop.turn()
+    assert node.writes(member) == [["a"]]
+
+
+def test_what_is_handed_over_in_one_turn_leaves_together(node: Node, loop: FakeLoop, room: Room) -> None:
+    member = node.member(room)
+    for number in range(3):
+        loop.call_soon(node.fanout.broadcast, room, Packet(str(number)))
+    loop.turn()
+    loop.turn()
+    assert node.writes(member) == [["0", "1", "2"]]
+
+
+def test_after_a_while_a_packet_leaves_at_once_again(node: Node, loop: FakeLoop, room: Room) -> None:
+    members = crowd(node, loop, room)
+    node.fanout.broadcast(room, Packet("a"))
+    loop.settle()
+    loop.advance(FLUSH_S)
+    node.fanout.broadcast(room, Packet("b"))
+    loop.turn()
+    assert node.got(members[-1]) == ["a", "b"]
+
+
+def test_an_idle_fan_out_has_no_timer(node: Node, loop: FakeLoop, room: Room) -> None:
+    node.member(room)
+    node.fanout.broadcast(room, Packet("a"))
+    loop.advance(1)
+    assert loop.timers == 0
+    assert loop.idle
+
+
+def test_under_load_a_flush_waits_as_long_as_the_last_one_took_and_no_longer(
+    node: Node, loop: FakeLoop, room: Room
+) -> None:
+    members = crowd(node, loop, room)
+    node.fanout.broadcast(room, Packet("a"))
+    loop.settle()
+    for text in ("b", "c"):
+        node.fanout.broadcast(room, Packet(text))
+        loop.advance(FLUSH_S * 0.4)
+    assert node.got(members[0]) == ["a"]
+    node.fanout.broadcast(room, Packet("d"))
+    loop.advance(FLUSH_S * 0.3)
+    assert node.writes(members[0]) == [["a"], ["b", "c", "d"]]
+
+
+def test_half_of_the_time_at_most_is_spent_on_flushing(node: Node, loop: FakeLoop, room: Room) -> None:
+    members = crowd(node, loop, room)
+    started_s = loop.time()
+    for number in range(1000):
+        node.fanout.broadcast(room, Packet(str(number)))
+        loop.advance(FLUSH_S / 50)
+    loop.settle()
+    writes = node.writes(members[0])
+    assert len(writes) * FLUSH_S <= (loop.time() - started_s) / 2 + FLUSH_S
+    assert len(writes) >= 5  # and it goes on flushing
+
+
+def test_one_flush_that_took_very_long_says_nothing_of_the_next(node: Node, loop: FakeLoop, room: Room) -> None:
+    members = crowd(node, loop, room, write_s=10.0)
+    node.fanout.broadcast(room, Packet("a"))
+    loop.settle()
+    node.fanout.broadcast(room, Packet("b"))
+    loop.advance(PAUSE_MAX_S + 0.001)
+    assert node.got(members[0]) == ["a", "b"]
+
+
+LATER = "what comes between a flush and the loop's next turn waits PAUSE_MAX_S, however quick the flush was"
+
+
+@pytest.mark.xfail(strict=True, reason=LATER)
+def test_what_comes_right_behind_a_flush_waits_no_longer_than_that_took(
+    node: Node, loop: FakeLoop, room: Room
+) -> None:
+    members = crowd(node, loop, room)
+    node.fanout.broadcast(room, Packet("a"))
+    loop.call_soon(node.fanout.broadcast, room, Packet("b"))  # in the flush's turn: Redis was read, say
+    loop.turn()
+    assert node.got(members[0]) == ["a"]
+    loop.advance(FLUSH_S * 1.1)
+    assert node.got(members[0]) == ["a", "b"]
+
+
+@pytest.mark.xfail(strict=True, reason=LATER)
+def test_what_comes_right_behind_an_early_flush_waits_no_longer_than_that_took(
+    node: Node, loop: FakeLoop, room: Room
+) -> None:
+    members = crowd(node, loop, room)
+    node.fanout.broadcast(room, Packet("x" * SEND_BUFFER_BYTES))
+    assert len(node.got(members[0])) == 1
+    node.fanout.broadcast(room, Packet("b"))
+    loop.settle()
+    loop.advance(FLUSH_S * 1.1)
+    assert node.got(members[0])[1:] == ["b"]
+
+
+# --- how much ------------------------------------------------------------------------------------------------
+
+
+def test_a_big_room_s_flush_is_not_put_off_beyond_a_share_of_the_send_buffer(
+    node: Node, loop: FakeLoop, room: Room
+) -> None:
+    member, packet = node.member(room), Packet("x" * 1000)
+    for _ in range(200):  # in one turn
+        node.fanout.broadcast(room, packet)
+    loop.advance(1)
+    sizes = [sum(len(message) for message in write) for write in node.writes(member)]
+    assert sum(sizes) == 200 * 1000
+    assert max(sizes) <= SEND_BUFFER_BYTES / FLUSH_SHARE + 1100
+    assert len(sizes) <= FLUSH_SHARE * 2 + 1
+
+
+def test_an_early_flush_keeps_the_order_among_rooms(node: Node, loop: FakeLoop, room: Room) -> None:
+    other = Room()
+    both = node.member(room, other)
+    node.fanout.broadcast(other, Packet("first"))
+    node.fanout.broadcast(room, Packet("x" * SEND_BUFFER_BYTES))
+    node.fanout.broadcast(other, Packet("last"))
+    loop.advance(1)
+    assert node.got(both) == ["first", "x" * SEND_BUFFER_BYTES, "last"]
+
+
+# --- who does not read ---------------------------------------------------------------------------------------
+# The transport itself tells a WebSocketConnection that its client does not read: `test_protocol_slow_readers.py`.
+
+
+@pytest.fixture
+def real() -> Node:
+    """A fan-out on the test's own event loop."""
+    return Node(send_buffer_bytes=SEND_BUFFER_BYTES)
+
+
+async def test_who_does_not_poll_is_cut_off_with_too_many_bytes_waiting(real: Node, room: Room) -> None:
+    session, other = real.polling("p"), real.member(room)
+    real.enter(Socket("p", "p"), room)
+    packet = Packet("x" * (SEND_BUFFER_BYTES // 10))
+    for _ in range(9):
+        real.fanout.broadcast(room, packet)
+        real.fanout.flush()
+    assert (real.metrics.slow_readers, session.closing) == (0, False)
+    for _ in range(2):
+        real.fanout.broadcast(room, packet)
+    real.fanout.flush()
+    await eventually(lambda: session.closed, 2)
+    assert session.closed == [{"wait": False, "abort": True}]
+    assert real.metrics.slow_readers == 1
+    assert len(real.got(other)) == 11
+    waiting = [session.queue.get_nowait() for _ in range(session.queue.qsize())]
+    assert waiting[-1] is None  # which ends the poll
+
+
+async def test_who_polls_is_not_cut_off(real: Node, room: Room) -> None:
+    session = real.polling("p")
+    real.enter(Socket("p", "p"), room)
+    for _ in range(50):
+        real.fanout.broadcast(room, Packet("x" * (SEND_BUFFER_BYTES // 10)))
+        real.fanout.flush()
+        assert len(session.polled()) == 1
+    await asyncio.sleep(0)
+    assert (real.metrics.slow_readers, session.closing) == (0, False)
+
+
+@pytest.mark.parametrize("kind", ["polling", "held"])
+async def test_who_has_too_many_packets_waiting_is_cut_off(real: Node, room: Room, kind: str) -> None:
+    session = real.polling("p")
+    real.enter(Socket("p", "p", held=kind == "held"), room)
+    for _ in range(PACKETS_WAITING_MAX):
+        real.fanout.broadcast(room, Packet("x"))
+    real.fanout.flush()
+    assert real.metrics.slow_readers == 0
+    real.fanout.broadcast(room, Packet("x"))
+    real.fanout.flush()
+    await eventually(lambda: session.closing, 2)
+    assert real.metrics.slow_readers == 1
+
+
+ONCE = "counted, and closed by a task, for every packet until the first of these tasks runs; where held, for ever"
+
+
+@pytest.mark.xfail(strict=True, reason=ONCE)
+@pytest.mark.parametrize("kind", ["polling", "held"])
+async def test_who_is_cut_off_is_counted_once(real: Node, room: Room, kind: str) -> None:
+    session = real.polling("p")
+    socket = Socket("p", "p", held=kind == "held")
+    real.enter(socket, room)
+    for _ in range(PACKETS_WAITING_MAX + 10):
+        real.fanout.write([socket], Packet("x"))
+    await eventually(lambda: session.closing, 2)
+    real.fanout.write([socket], Packet("x"))
+    assert real.metrics.slow_readers == 1
+
+
+async def test_a_connection_is_closed_for_a_reason_once_and_is_not_open_then(real: Node, room: Room) -> None:
+    session, socket = real.polling("p"), Socket("p", "p")
+    real.enter(socket, room)
+    assert real.fanout.is_open(socket)
+    real.fanout.close(socket, "entries lost")
+    await eventually(lambda: session.closing, 2)
+    real.fanout.close(socket, "entries lost")
+    real.fanout.broadcast(room, Packet("behind"))
+    real.fanout.flush()
+    assert session.polled() == []
+    assert len(session.closed) == 1
+    assert not real.fanout.is_open(socket)
+    assert real.metrics.slow_readers == 0
+    real.connections.clear()
+    assert not real.fanout.is_open(socket)
+    real.fanout.close(socket, "gone already")

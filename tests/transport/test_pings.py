@@ -1,0 +1,394 @@
+"""The wheel of pings, turned by hand: who is pinged when, and who is told that nothing came."""
+
+import contextlib
+import gc
+import math
+import weakref
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from app.transport import pings
+from app.transport.pings import NOWHERE, PINGS_PER_TURN, TICK_MAX_S, PingWheel
+from app.transport.protocol import WebSocketConnection
+from tests.support.fake_loop import FakeLoop
+
+INTERVAL_S, TIMEOUT_S = 25.0, 20.0
+# A tick is at most so long, and what is due within one happens at its end; a connection is put in during one.
+LATE_S = 2 * TICK_MAX_S
+light = settings(max_examples=100, deadline=None, database=None, derandomize=True)
+
+
+class Client:
+    """A connection whose client answers a ping after `answers_after_s`, or never."""
+
+    def __init__(self, wheel: PingWheel, loop: FakeLoop, answers_after_s: float | None = None) -> None:
+        self.wheel = wheel
+        self.loop = loop
+        self.answers_after_s = answers_after_s
+        self.ping_slot = NOWHERE
+        self.awaits_pong = False
+        self.reading_paused = False
+        self.pinged: list[float] = []  # when, in seconds
+        self.timed_out: list[float] = []
+
+    def ping(self) -> None:
+        """Notes, and answers."""
+        self.pinged.append(self.loop.time())
+        if self.answers_after_s is not None:
+            self.loop.call_later(self.answers_after_s, self.answer)
+
+    def answer(self) -> None:
+        """A pong."""
+        self.wheel.answered(self)
+
+    def ping_timed_out(self) -> None:
+        """Notes, and goes."""
+        self.timed_out.append(self.loop.time())
+        self.wheel.discard(self)
+
+
+NewClient = Callable[..., Client]
+
+
+@pytest.fixture
+def loop(monkeypatch: pytest.MonkeyPatch) -> FakeLoop:
+    return FakeLoop.install(monkeypatch, pings)
+
+
+@pytest.fixture
+def wheel(loop: FakeLoop) -> PingWheel:
+    return PingWheel(INTERVAL_S, TIMEOUT_S)
+
+
+@pytest.fixture
+def client(wheel: PingWheel, loop: FakeLoop) -> NewClient:
+    """Makes clients that are in the wheel."""
+
+    def new(answers_after_s: float | None = None) -> Client:
+        client = Client(wheel, loop, answers_after_s)
+        wheel.add(client)
+        return client
+
+    return new
+
+
+def gaps(times: list[float]) -> list[float]:
+    return [round(after - before, 6) for before, after in pairwise(times)]
+
+
+# --- who answers, and who does not ---------------------------------------------------------------------------
+
+
+def test_the_first_ping_comes_after_one_interval(client: NewClient, loop: FakeLoop) -> None:
+    added_s = loop.time()
+    silent = client()
+    loop.advance(INTERVAL_S - TICK_MAX_S)
+    assert silent.pinged == []
+    loop.advance(3 * TICK_MAX_S)
+    assert silent.pinged == [pytest.approx(added_s + INTERVAL_S, abs=LATE_S)]
+
+
+def test_who_answers_stays_and_is_pinged_an_interval_after_each_pong(client: NewClient, loop: FakeLoop) -> None:
+    quick, slow = client(0.001), client(TIMEOUT_S - LATE_S)
+    loop.advance(20 * (INTERVAL_S + TIMEOUT_S))
+    assert quick.timed_out == slow.timed_out == []
+    assert len(quick.pinged) >= 20 * (INTERVAL_S + TIMEOUT_S) // (INTERVAL_S + LATE_S)
+    assert gaps(quick.pinged) == [pytest.approx(INTERVAL_S, abs=LATE_S)] * (len(quick.pinged) - 1)
+    assert gaps(slow.pinged) == [pytest.approx(INTERVAL_S + TIMEOUT_S - LATE_S, abs=LATE_S)] * (
+        len(slow.pinged) - 1
+    )
+
+
+def test_who_does_not_answer_is_told_once_and_in_time(client: NewClient, wheel: PingWheel, loop: FakeLoop) -> None:
+    silent, other = client(), client(0.1)
+    loop.advance(10 * (INTERVAL_S + TIMEOUT_S))
+    assert len(silent.pinged) == 1
+    assert silent.timed_out == [pytest.approx(silent.pinged[0] + TIMEOUT_S, abs=LATE_S)]
+    assert other.timed_out == []
+    assert len(wheel) == 1
+
+
+def test_who_stops_answering_is_told(client: NewClient, loop: FakeLoop) -> None:
+    dying = client(0.1)
+    loop.advance(3 * INTERVAL_S)
+    dying.answers_after_s = None
+    loop.advance(INTERVAL_S + TIMEOUT_S + 1)
+    assert dying.timed_out == [pytest.approx(dying.pinged[-1] + TIMEOUT_S, abs=LATE_S)]
+
+
+def test_a_pong_that_comes_twice_counts_once(client: NewClient, loop: FakeLoop) -> None:
+    eager, plain = client(0.1), client(0.1)
+    for _ in range(100):
+        loop.advance(INTERVAL_S / 10)
+        eager.answer()
+        eager.answer()
+    assert eager.pinged == plain.pinged
+    assert eager.timed_out == []
+
+
+def test_a_pong_of_one_that_is_not_in_the_wheel_is_fine(wheel: PingWheel, loop: FakeLoop) -> None:
+    stranger = Client(wheel, loop)
+    stranger.awaits_pong = True
+    stranger.answer()
+    assert stranger.ping_slot == NOWHERE
+    assert len(wheel) == 0
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "timeout_s"), [(25, 20), (20, 25), (0.3, 0.75), (1, 0.1), (0.1, 5), (0.02, 0.02), (300, 60)]
+)
+def test_every_setting_is_kept_within_a_tenth(loop: FakeLoop, interval_s: float, timeout_s: float) -> None:
+    late_s = 0.1 * min(interval_s, timeout_s)
+    wheel = PingWheel(interval_s, timeout_s)
+    silent, good = Client(wheel, loop), Client(wheel, loop, timeout_s - late_s)
+    added_s = loop.time()
+    wheel.add(silent)
+    wheel.add(good)
+    loop.advance(8 * (interval_s + timeout_s))
+    assert silent.pinged == [pytest.approx(added_s + interval_s, abs=late_s + 1e-6)]
+    assert silent.timed_out == [pytest.approx(silent.pinged[0] + timeout_s, abs=late_s + 1e-6)]
+    assert len(good.pinged) > 5
+    assert good.timed_out == []
+
+
+# --- who goes, and who is not read ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when_s", [0.0, INTERVAL_S + 1])
+def test_who_goes_is_neither_pinged_nor_told(
+    client: NewClient, wheel: PingWheel, loop: FakeLoop, when_s: float
+) -> None:
+    gone, stays = client(), client(0.1)
+    loop.advance(when_s)
+    before = len(gone.pinged)
+    wheel.discard(gone)
+    wheel.discard(gone)
+    assert len(wheel) == 1
+    loop.advance(3 * (INTERVAL_S + TIMEOUT_S))
+    assert (len(gone.pinged), gone.timed_out, gone.ping_slot) == (before, [], NOWHERE)
+    assert stays.pinged
+
+
+def test_one_that_was_never_added_may_be_discarded(wheel: PingWheel, loop: FakeLoop) -> None:
+    wheel.discard(Client(wheel, loop))
+    assert len(wheel) == 0
+
+
+def test_nothing_is_kept_of_who_has_gone(wheel: PingWheel, loop: FakeLoop) -> None:
+    gone = Client(wheel, loop, 0.1)
+    wheel.add(gone)
+    loop.advance(2.5 * INTERVAL_S)  # it has answered, twice
+    wheel.discard(gone)
+    seen = weakref.ref(gone)
+    del gone
+    gc.collect()
+    assert seen() is None
+
+
+def test_who_is_not_read_is_not_told_until_it_was_read_for_a_while(client: NewClient, loop: FakeLoop) -> None:
+    paused = client()
+    loop.advance(INTERVAL_S + 1)
+    paused.reading_paused = True
+    loop.advance(10 * (INTERVAL_S + TIMEOUT_S))
+    assert (len(paused.pinged), paused.timed_out) == (1, [])
+    paused.reading_paused = False
+    loop.advance(2 * TIMEOUT_S + LATE_S)
+    assert len(paused.timed_out) == 1
+
+
+def test_who_answers_when_it_is_read_again_stays(client: NewClient, loop: FakeLoop) -> None:
+    paused = client()
+    loop.advance(INTERVAL_S + 1)
+    paused.reading_paused = True
+    loop.advance(10 * TIMEOUT_S)
+    paused.reading_paused = False
+    paused.answers_after_s = 0.1
+    paused.answer()
+    loop.advance(10 * (INTERVAL_S + TIMEOUT_S))
+    assert paused.timed_out == []
+    assert len(paused.pinged) > 5
+
+
+# --- many at once --------------------------------------------------------------------------------------------
+
+MANY = 10 * PINGS_PER_TURN + 1
+
+
+def turn_by_turn(loop: FakeLoop, clients: list[Client], noted: str) -> list[int]:
+    """Lets one tick pass; how many were pinged (or timed out) in each turn of the loop."""
+    counts, before = [], 0
+    loop.stall(TICK_MAX_S)
+    while not loop.idle:
+        loop.turn()
+        now = sum(len(getattr(each, noted)) for each in clients)
+        counts.append(now - before)
+        before = now
+    return counts
+
+
+def test_thousands_in_a_tick_are_pinged_in_portions(client: NewClient, loop: FakeLoop) -> None:
+    clients = [client() for _ in range(MANY)]
+    loop.advance(INTERVAL_S - TICK_MAX_S / 2)
+    assert not any(each.pinged for each in clients)
+    counts = turn_by_turn(loop, clients, "pinged")
+    assert max(counts) == PINGS_PER_TURN
+    assert [len(each.pinged) for each in clients] == [1] * MANY
+    loop.advance(TIMEOUT_S - TICK_MAX_S / 2)
+    assert max(turn_by_turn(loop, clients, "timed_out")) <= PINGS_PER_TURN
+    loop.advance(2 * TICK_MAX_S)
+    assert [len(each.timed_out) for each in clients] == [1] * MANY
+
+
+def test_between_portions_who_goes_is_not_pinged(client: NewClient, wheel: PingWheel, loop: FakeLoop) -> None:
+    clients = [client() for _ in range(MANY)]
+    loop.advance(INTERVAL_S - TICK_MAX_S / 2)
+    loop.stall(TICK_MAX_S)
+    loop.turn()
+    gone = [each for each in clients if not each.pinged]
+    assert 0 < len(gone) < MANY
+    for each in gone:
+        wheel.discard(each)
+    loop.settle()
+    assert not any(each.pinged for each in gone)
+
+
+def test_between_portions_who_answers_is_not_told(client: NewClient, loop: FakeLoop) -> None:
+    clients = [client() for _ in range(MANY)]
+    loop.advance(INTERVAL_S + TIMEOUT_S - TICK_MAX_S / 2)
+    assert all(each.pinged for each in clients)
+    while not any(each.timed_out for each in clients):
+        loop.stall(TICK_MAX_S / 2)
+        loop.turn()
+    last = [each for each in clients if not each.timed_out]
+    assert last
+    for each in last:
+        each.answer()
+    loop.advance(INTERVAL_S / 2)
+    assert not any(each.timed_out for each in last)
+
+
+def test_portions_that_take_longer_than_a_tick_ping_everybody_once(client: NewClient, loop: FakeLoop) -> None:
+    clients = [client(0.5) for _ in range(MANY)]
+    loop.advance(INTERVAL_S - TICK_MAX_S / 2)
+    while not all(each.pinged for each in clients):
+        loop.stall(TICK_MAX_S)
+        loop.turn()
+    assert [len(each.pinged) for each in clients] == [1] * MANY
+    loop.advance(INTERVAL_S / 2)
+    assert not any(each.timed_out for each in clients)
+
+
+# --- the wheel itself ----------------------------------------------------------------------------------------
+
+
+def test_an_empty_wheel_has_no_timer_and_starts_again(client: NewClient, wheel: PingWheel, loop: FakeLoop) -> None:
+    assert loop.timers == 0
+    first = client()
+    assert loop.timers == 1
+    wheel.discard(first)
+    loop.advance(1)
+    assert loop.timers == 0
+    second = client(0.1)
+    assert loop.timers == 1
+    loop.advance(2 * INTERVAL_S)
+    assert second.pinged
+
+
+def test_a_wheel_that_was_stopped_pings_nobody(client: NewClient, wheel: PingWheel, loop: FakeLoop) -> None:
+    clients = [client() for _ in range(3)]
+    wheel.stop()
+    wheel.stop()
+    assert loop.timers == 0
+    loop.advance(10 * (INTERVAL_S + TIMEOUT_S))
+    assert not any(each.pinged for each in clients)
+
+
+def test_one_timer_serves_all(client: NewClient, loop: FakeLoop) -> None:
+    for _ in range(100):
+        client(0.1).answers_after_s = None
+        loop.advance(0.01)
+    assert loop.timers == 1
+
+
+def test_after_the_process_was_stopped_nobody_is_taken_for_silent(client: NewClient, loop: FakeLoop) -> None:
+    clients = []
+    for _ in range(100):  # one is in every part of its interval
+        clients.append(client(0.5))
+        loop.advance((INTERVAL_S + 0.5) / 100)
+    loop.advance(2 * INTERVAL_S)
+    assert any(each.awaits_pong for each in clients)
+    loop.stall(3600)
+    loop.advance(3 * INTERVAL_S)
+    assert not any(each.timed_out for each in clients)
+
+
+@pytest.mark.xfail(strict=True, reason="one ping that raises stops the wheel for good: see `PingWheel._tick`")
+def test_a_ping_that_fails_does_not_stop_the_wheel(client: NewClient, loop: FakeLoop) -> None:
+    broken = client()
+    loop.advance(1)
+    other = client(0.1)
+
+    def fail() -> None:
+        raise RuntimeError("the handler is closed")
+
+    broken.ping = fail  # type: ignore[method-assign]
+    with contextlib.suppress(RuntimeError):  # which an event loop would log
+        loop.advance(INTERVAL_S)
+    loop.advance(3 * INTERVAL_S)
+    assert len(other.pinged) >= 3
+    assert other.timed_out == []
+
+
+class ClosedTransport:
+    """uvloop's, after the connection was lost."""
+
+    def write(self, data: bytes) -> None:
+        """Fails as uvloop does."""
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+
+def test_a_connection_whose_handlers_are_still_being_told_of_its_end_is_not_pinged() -> None:
+    connection = WebSocketConnection(Config("app.main:app"), ServerState(), {})
+    connection.transport = ClosedTransport()  # type: ignore[assignment]
+    connection.connected = connection.closing = True
+    connection.ping()
+
+
+# --- any clients ---------------------------------------------------------------------------------------------
+
+delays = st.one_of(st.none(), st.floats(0, 3 * TIMEOUT_S))
+
+
+@light
+@given(
+    joins=st.lists(st.tuples(st.floats(0, 2 * INTERVAL_S), delays), min_size=1, max_size=20),
+    intervals=st.sampled_from([(INTERVAL_S, TIMEOUT_S), (TIMEOUT_S, INTERVAL_S), (0.3, 0.75)]),
+)
+def test_whoever_joins_when_and_answers_how_fast(
+    joins: list[tuple[float, float | None]], intervals: tuple[float, float]
+) -> None:
+    interval_s, timeout_s = intervals
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        loop = FakeLoop.install(monkeypatch, pings)
+        wheel = PingWheel(interval_s, timeout_s)
+        late_s = 2 * min(TICK_MAX_S, min(intervals) / pings.TICKS_PER_TURN_MIN) + 1e-6
+        clients = [Client(wheel, loop, answers_after_s) for _, answers_after_s in joins]
+        for (after_s, _), client in zip(joins, clients, strict=True):
+            loop.call_later(after_s, wheel.add, client)
+        loop.advance(2 * INTERVAL_S + 5 * (interval_s + timeout_s))
+    for client in clients:
+        patience_s = math.inf if client.answers_after_s is None else client.answers_after_s
+        if patience_s < timeout_s - late_s:
+            assert client.timed_out == []
+            assert len(client.pinged) >= 4
+            expected_s = interval_s + patience_s
+            assert all(abs(gap_s - expected_s) <= late_s for gap_s in gaps(client.pinged))
+        elif patience_s > timeout_s + late_s:
+            assert client.timed_out == [pytest.approx(client.pinged[-1] + timeout_s, abs=late_s)]
+            assert len(client.pinged) == 1
