@@ -11,7 +11,7 @@ SHELL := bash
 
 # PYTHON=python3.12 chooses the interpreter of .venv; without it the first that is new enough is taken.
 PYTHON ?=
-# ARGS="-k ports -x" are handed to pytest.
+# ARGS="-k ports -x" are handed to pytest, ARGS="--lines one --pairs 2" to the bench.
 ARGS ?=
 # Tests run in so many processes, a file of them in one.
 JOBS ?= 2
@@ -33,7 +33,7 @@ TESTS_INSTALLED := $(VENV)/.installed-for-tests
 # pip's embedded Redis, only where there is no other.
 REDIS := $(if $(REDIS_URL)$(shell command -v redis-server),,$(VENV)/.embedded-redis)
 
-.PHONY: help up test lint clean
+.PHONY: help up test lint bench clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
@@ -49,9 +49,13 @@ lint: $(TESTS_INSTALLED)  ## check the code: ruff, and mypy in strict mode
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# socket.io for the contender on Node is got by the bench itself, which can do without it.
+bench: $(INSTALLED) $(CLIENT)/.stamp $(REDIS)  ## compare speeds with stock python-socketio and Node (ARGS=--help)
+	@exec $(BIN)/python -m loadtest.bench $(ARGS)
+
 clean:  ## remove what set-up and runs have made, .venv included
-	rm -rf $(VENV) node_modules $(CLIENT) .run build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find app tests -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf $(VENV) node_modules loadtest/bench/node/node_modules $(CLIENT) .run build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find app tests loadtest -name __pycache__ -prune -exec rm -rf {} +
 
 # pip is the last thing that venv makes, so it stands for a .venv that is whole.
 $(BIN)/pip:

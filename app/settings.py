@@ -7,7 +7,7 @@ instance. A wrong value is a `SettingsError` that names its variable, raised bef
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .errors import SettingsError
@@ -73,6 +73,16 @@ class Settings(BaseSettings):
     )
     admin_token: str = Field("", repr=False, description="Bearer token that `/api/*` asks for where it is set.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+
+    @field_validator("send_buffer_bytes")
+    @classmethod
+    def _holds_a_message(cls, size: int, info: ValidationInfo) -> int:
+        message = info.data.get("max_message_bytes", 0)
+        if size < message:
+            raise ValueError(
+                f"expected at least MAX_MESSAGE_BYTES, {message}: one message must not cut clients off"
+            )
+        return size
 
     @field_validator("redis_url")
     @classmethod

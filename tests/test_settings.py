@@ -155,6 +155,14 @@ def test_what_is_no_origin_is_refused(monkeypatch: pytest.MonkeyPatch, text: str
         load_settings()
 
 
+def test_a_send_buffer_holds_the_largest_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_MESSAGE_BYTES", "2000000")
+    with pytest.raises(SettingsError, match=r"^SEND_BUFFER_BYTES: .*MAX_MESSAGE_BYTES, 2000000"):
+        load_settings()
+    monkeypatch.setenv("SEND_BUFFER_BYTES", "2000000")
+    assert load_settings().send_buffer_bytes == 2_000_000
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8081/x", "ftp://127.0.0.1", "http://", "127.0.0.1:8081"])
 def test_a_private_url_is_http_host_and_port(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("PRIVATE_URL", url)

@@ -47,9 +47,7 @@ class Readiness:
 class Cluster:
     """Everything below the hub, for one node."""
 
-    def __init__(
-        self, settings: Settings, node: Node, fanout: FanOut, notices: Notices, metrics: Metrics
-    ) -> None:
+    def __init__(self, settings: Settings, node: Node, fanout: FanOut, notices: Notices, metrics: Metrics) -> None:
         self.node = node
         self.metrics = metrics
         self.locals = Locals()

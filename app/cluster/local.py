@@ -30,6 +30,7 @@ class LocalSocket(Cursor):
     """A Socket.IO socket of this node; as a cursor, the log of what is sent to it alone."""
 
     __slots__ = (
+        "connection",
         "data",
         "doomed",
         "eio_sid",
@@ -47,6 +48,7 @@ class LocalSocket(Cursor):
         self.sid = sid
         self.eio_sid = eio_sid
         self.namespace = namespace
+        self.connection: Any = None  # the fan-out's own
         self.generation = 1
         self.rooms: dict[RoomId, LocalRoom] = {}
         self.held: list[Packet] | None = []  # what came before the client was told that it is connected

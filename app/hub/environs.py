@@ -9,13 +9,19 @@ from typing import Any
 
 
 class Environ(dict[str, Any]):
-    """An environ that is made when something of it is asked for; most connect handlers ask for nothing."""
+    """An environ that is made when something of it is asked for; most connect handlers ask for nothing.
+
+    Code in C that reads a dictionary without asking it, as `json.dumps` does, needs `dict(environ)`.
+    """
 
     __slots__ = ("_make",)
 
     def __init__(self, make: Callable[[], dict[str, Any]]) -> None:
         super().__init__()
         self._make: Callable[[], dict[str, Any]] | None = make
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return dict, (dict(self),)
 
     def _made(self) -> dict[str, Any]:
         """This dictionary, filled."""
@@ -29,6 +35,7 @@ def _filled_first(name: str) -> Any:
     method = getattr(dict, name)
 
     def call(self: Environ, *args: Any, **kwargs: Any) -> Any:
+        args = tuple(arg._made() if isinstance(arg, Environ) else arg for arg in args)
         return method(self._made(), *args, **kwargs)
 
     call.__name__, call.__doc__ = name, method.__doc__
@@ -38,7 +45,7 @@ def _filled_first(name: str) -> Any:
 # All of dict's that look at the content; what copies a dict in C does so by `keys` where `__iter__` is not dict's.
 _METHODS = (
     *("__getitem__", "__setitem__", "__delitem__", "__contains__", "__iter__", "__len__", "__eq__", "__ne__"),
-    *("__or__", "__ror__", "__ior__", "__repr__", "__reversed__", "__reduce_ex__"),
+    *("__or__", "__ror__", "__ior__", "__repr__", "__reversed__"),
     *("get", "keys", "values", "items", "copy", "pop", "popitem", "setdefault", "update", "clear"),
 )
 for _name in _METHODS:

@@ -92,7 +92,7 @@ class EngineServer(AsyncServer):  # type: ignore[misc]
         self, environ: dict[str, Any], transport: str, jsonp_index: int | None = None
     ) -> Any:
         """Opens a session; for a WebSocket, returns when it has ended."""
-        if transport == "websocket" and environ["asgi.scope"]["type"] != "websocket":
+        if (transport == "websocket") != (environ["asgi.scope"]["type"] == "websocket"):
             return self._bad_request("Invalid websocket upgrade")
         if self.draining:
             return self._unauthorized()

@@ -117,6 +117,7 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
     def resume_reading(self) -> None:
         """Reads on."""
         self.reading_paused = False
+        self.server.pings.postpone(self)
         self._may_read.set()
 
     # --- what the wheel of pings asks of a connection ------------------------------------------------------
@@ -157,6 +158,8 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
             waiting = self.queue.get_nowait()
             if waiting is not None and waiting.packet_type != packet.NOOP:
                 yield waiting
+        if self.polling:  # one that the client did not wait for; its NOOP was among what waited
+            self.end_poll()
 
     # --- long-polling --------------------------------------------------------------------------------------
 
@@ -189,6 +192,8 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
         if left:
             polling.cancel()
             await asyncio.gather(polling, return_exceptions=True)
+            if self.upgraded:  # it is the WebSocket's session now
+                return [packet.Packet(packet.NOOP)]
             await self.close(wait=False, reason=self.server.reason.TRANSPORT_CLOSE)
             raise exceptions.SocketIsClosedError
         return await polling

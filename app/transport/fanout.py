@@ -4,14 +4,15 @@ A message's way, 5 of 5: an entry's packet is encoded once, joined with the othe
 room, and each member's transport gets one write a flush. Who is a member, and in which order entries come,
 was decided before.
 
-With nothing waiting a packet leaves at once. Under load the time that a flush takes bounds how soon the next
-one comes, so that the more there is to do, the more leaves with one write. A socket gets its packets in the
-order of the calls here; one that is in two rooms of a flush gets them merged, and one that is written to
-alone gets first what waits for it. It knows nothing of entries, clocks and Redis.
+With nothing else to do a packet leaves at once. While every turn of the loop brings more, a flush waits for it,
+at most as long as the last one took; so the more there is to do, the more leaves with one write. A socket gets
+its packets in the order of the calls here; one that is in two rooms of a flush gets them merged, and one that is
+written to alone gets first what waits for it. It knows nothing of entries, clocks and Redis.
 """
 
 import asyncio
 import logging
+import os
 import time
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -29,8 +30,8 @@ logger = logging.getLogger(__name__)
 
 # A client whose packets wait for a poll, or for its being connected, has at most so many of them waiting.
 PACKETS_WAITING_MAX = 10_000
-# A flush that took longer than this (the machine was busy otherwise) says nothing of the next one.
-PAUSE_MAX_S = 0.1
+# However long the last flush took: nothing waits longer than this for the next.
+WAIT_MAX_S = 0.1
 # A room's flush is not put off beyond this share of what may wait for a client that reads slowly.
 FLUSH_SHARE = 4
 
@@ -49,6 +50,7 @@ class Recipient(Protocol):
     sid: str
     eio_sid: str
     held: list[Packet] | None  # packets wait here until the client was told that it is connected
+    connection: Any  # None at first; the fan-out's own
 
     @property
     def rooms(self) -> Mapping[Any, Room]:
@@ -86,8 +88,10 @@ class FanOut:
         self._direct: dict[str, list[Packet]] = {}  # eio_sid -> what is sent at the end of this turn
         self._number = 0
         self._flush_due = False
-        self._next_flush_s = 0.0
-        self._closing: set[asyncio.Task[None]] = set()
+        self._first_s = 0.0  # monotonic time since which something waits
+        self._seen = 0  # number of the newest packet when it was last looked for more
+        self._took_s = 0.0  # the last flush
+        self._closing: dict[str, asyncio.Task[None]] = {}  # eio_sid -> what closes it
 
     def attach(self, connections: Mapping[str, Any]) -> None:
         """Says where the Engine.IO server keeps its sockets."""
@@ -127,9 +131,9 @@ class FanOut:
         self._direct.setdefault(eio_sid, []).append(packet)
 
     def _send_direct(self) -> None:
-        for eio_sid in list(self._direct):
-            self._put_out(self._connections.get(eio_sid), b"", ())
-        self._direct.clear()
+        direct, self._direct = self._direct, {}
+        for eio_sid, packets in direct.items():
+            self._put_out(self._connections.get(eio_sid), b"".join(map(frame_of, packets)), packets)
 
     def settle(self, socket: Recipient) -> None:
         """Writes what waits for a socket; it is about to become, or no longer be, a member of a room."""
@@ -141,14 +145,19 @@ class FanOut:
 
     def _schedule(self) -> None:
         self._flush_due = True
-        loop, wait_s = asyncio.get_running_loop(), self._next_flush_s - time.monotonic()
-        if wait_s <= 0:
-            loop.call_soon(self._flush_if_due)
-        else:
-            loop.call_later(wait_s, self._flush_if_due)
+        self._first_s = time.monotonic()
+        self._seen = self._number
+        asyncio.get_running_loop().call_soon(self._flush_unless_more_comes)
 
-    def _flush_if_due(self) -> None:
-        if self._flush_due:
+    def _flush_unless_more_comes(self) -> None:
+        """Flushes when a turn of the loop has brought nothing new, and at the latest when what waits has waited
+        for as long as the last flush took."""
+        if not self._flush_due:
+            return
+        if self._number != self._seen and time.monotonic() - self._first_s < self._took_s:
+            self._seen = self._number
+            asyncio.get_running_loop().call_soon(self._flush_unless_more_comes)
+        else:
             self.flush()
 
     def flush(self) -> None:
@@ -164,25 +173,30 @@ class FanOut:
         for room, waiting in rooms.items():
             members: Iterable[Recipient] = room.sockets.values()
             self._write_to(members if not odd else [each for each in members if each not in odd], waiting)
-        self._next_flush_s = started_s + PAUSE_MAX_S
-        # uvloop writes when the callbacks of its turn are done, so only after that is it known what it took.
-        asyncio.get_running_loop().call_soon(self._flushed, started_s)
-
-    def _flushed(self, started_s: float) -> None:
-        now_s = time.monotonic()
-        self._next_flush_s = now_s + min(now_s - started_s, PAUSE_MAX_S)
+        self._took_s = min(time.monotonic() - started_s, WAIT_MAX_S)
 
     def _write_to(self, members: Iterable[Recipient], waiting: _Waiting) -> None:
         """The loop that everything else is there for."""
         data = b"".join(waiting.frames)
-        connections = self._connections
+        size, connections, write = len(data), self._connections, os.write
         for socket in members:
-            connection = connections.get(socket.eio_sid)
-            if type(connection) is WebSocketConnection and socket.held is None:
+            connection = socket.connection
+            if connection is None:
+                connection = connections.get(socket.eio_sid)
+                if type(connection) is not WebSocketConnection or socket.held is not None:
+                    self._put(socket, data, waiting.packets)
+                    continue
+                socket.connection = connection  # there will be no other one
+            if connection.queued:
                 if not connection.closing:
-                    connection.transport.write(data)
-            else:
-                self._put(socket, data, waiting.packets)
+                    connection.write(data)
+                continue
+            try:
+                sent = write(connection.fd, data)
+            except OSError:  # as in `DirectWriting.write`
+                sent = 0
+            if sent != size:
+                connection.write_rest(data, sent)
 
     def _in_several_rooms(self) -> set[Recipient]:
         """The sockets for which something waits in more than one room."""
@@ -223,19 +237,20 @@ class FanOut:
             self._cut_off(socket.eio_sid)
 
     def _put_out(self, connection: Any, data: bytes, packets: Sequence[Packet]) -> None:
-        if connection is None or connection.closing:
+        if connection is None or connection.closing or connection.sid in self._closing:
             return
         if self._direct and (direct := self._direct.pop(connection.sid, None)) is not None:
             data, packets = b"".join((*map(frame_of, direct), data)), [*direct, *packets]
         if type(connection) is WebSocketConnection:
-            connection.transport.write(data)
+            connection.write(data)
             return
         queue = connection.queue
+        polled_all = queue.empty()  # then what comes now may be as long as it is
         for packet in packets:
             for each in _engine_packets(packet):
                 queue.put_nowait(each)
         too_long = getattr(queue, "waiting_bytes", 0) > self._send_buffer_bytes
-        if too_long or queue.qsize() > PACKETS_WAITING_MAX:
+        if not polled_all and (too_long or queue.qsize() > PACKETS_WAITING_MAX):
             self._cut_off(connection.sid)
 
     # --- closing -------------------------------------------------------------------------------------------
@@ -250,19 +265,20 @@ class FanOut:
         return connection is not None and not connection.closing
 
     def _cut_off(self, eio_sid: str) -> None:
-        self._metrics.slow_readers += 1
-        self._close(eio_sid, "it does not read")
+        if self._close(eio_sid, "it does not read"):
+            self._metrics.slow_readers += 1
 
-    def _close(self, eio_sid: str, reason: str) -> None:
+    def _close(self, eio_sid: str, reason: str) -> bool:
+        """Whether there was something to close."""
         connection = self._connections.get(eio_sid)
-        if connection is None or connection.closing:
-            return
+        if connection is None or connection.closing or eio_sid in self._closing:
+            return False
         logger.info("closing connection %s: %s", eio_sid, reason)
         if type(connection) is not WebSocketConnection:
             connection.queue.put_nowait(None)  # nothing behind this is sent; a stock socket closes upon it, too
-        task = asyncio.ensure_future(_close(connection))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        task = self._closing[eio_sid] = asyncio.ensure_future(_close(connection))
+        task.add_done_callback(lambda _: self._closing.pop(eio_sid))
+        return True
 
 
 async def _close(connection: Any) -> None:

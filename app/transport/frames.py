@@ -7,7 +7,7 @@ does. What a message means is Engine.IO's business.
 import struct
 from collections.abc import Iterator
 
-# The one in C takes a quarter of the time of Python's integers for 100 bytes, and a thirtieth for 64 kB.
+# The one in C takes half the time of Python's integers for 100 bytes, and a twentieth for 64 kB.
 try:
     from websockets.speedups import apply_mask
 except ImportError:  # a websockets that was built without a compiler

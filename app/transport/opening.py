@@ -21,6 +21,7 @@ USUAL_QUERY = b"EIO=4&transport=websocket"
 VERSION = b"13"
 KEY_BYTES = 16
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_KEY = b"\r\nsec-websocket-key: "
 _END = b"\r\n\r\n"
 
 
@@ -34,7 +35,7 @@ class Opening:
         method, target, _ = request.split(b" ", 2)
         path, _, query = target.partition(b"?")
         self.head = head
-        self.headers = dict(line.split(b": ", 1) for line in lines)  # name -> value, of several the last
+        self.headers = dict(map(_header, lines))  # name -> value, of several the last
         self.sid: str | None = None
         self.engineio = method == b"GET" and path in PATHS and self._reads(query)
 
@@ -54,7 +55,7 @@ class Opening:
         No extension is taken up, permessage-deflate neither: one frame is made for all members of a room, and
         a compressor for each connection would cost many times what the connection does.
         """
-        key = self.headers.get(b"sec-websocket-key", b"")
+        key = self.headers.get(b"sec-websocket-key", b"") if self.head.count(_KEY) == 1 else b""
         if self.headers.get(b"sec-websocket-version") != VERSION or not _is_key(key):
             return None
         accept = base64.b64encode(hashlib.sha1(key + _GUID).digest())
@@ -64,6 +65,11 @@ class Opening:
         )
 
 
+def _header(line: bytes) -> tuple[bytes, bytes]:
+    name, _, value = line.partition(b": ")
+    return name, value.strip(b" \t")
+
+
 def _is_key(key: bytes) -> bool:
     try:
         return len(base64.b64decode(key, validate=True)) == KEY_BYTES
@@ -71,8 +77,9 @@ def _is_key(key: bytes) -> bool:
         return False
 
 
-def environ_of(head: bytes, client: tuple[str, int] | None, config: Config) -> dict[str, Any]:
-    """The environ that python-engineio's ASGI driver makes of a WebSocket's request.
+def environ_of(head: bytes, peername: Any, config: Config, *, secure: bool = False) -> dict[str, Any]:
+    """The environ that python-engineio's ASGI driver makes of a WebSocket's request; `peername` as transports
+    have it.
 
     It is made anew when somebody asks, since it is ten times as large as the request.
     """
@@ -83,13 +90,14 @@ def environ_of(head: bytes, client: tuple[str, int] | None, config: Config) -> d
         "type": "websocket",
         "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": "1.1",
-        "scheme": "ws",
-        "client": client,
+        "scheme": "wss" if secure else "ws",
+        # IPv6 addresses have four fields, the peer of a Unix socket has no name.
+        "client": (peername[0], peername[1]) if isinstance(peername, tuple | list) else None,
         "root_path": "",
         "path": unquote(path.decode("latin-1")),
         "raw_path": path,
         "query_string": query,
-        "headers": [tuple(line.split(b": ", 1)) for line in lines],
+        "headers": [_header(line) for line in lines],
         "subprotocols": [],
     }
     describe = translate_request

@@ -3,8 +3,8 @@
 A connection is in one slot of the wheel and has no timer and no task of its own. What a ping looks like, and
 what becomes of a connection that does not answer, is the connection's business.
 
-The wheel counts its own ticks and not time, so after a process was stopped for a while nobody is taken for
-silent who had no chance to be heard.
+The wheel counts ticks and catches up by a few at most, so after a process was stopped for a while nobody is taken
+for silent who had no chance to be heard.
 """
 
 import asyncio
@@ -15,6 +15,9 @@ from typing import Protocol
 # The coarsest and the finest tick. With 25 s between pings, a tenth of a second is half a percent.
 TICK_MAX_S = 0.1
 TICKS_PER_TURN_MIN = 20
+# A loop that is late catches up by so many ticks at once. Beyond that the process was stopped, and so were its
+# connections' chances to be heard.
+TICKS_CAUGHT_UP_MAX = 5
 # After so many pings in a row the node's other work gets a turn.
 PINGS_PER_TURN = 256
 NOWHERE = -1
@@ -44,6 +47,7 @@ class PingWheel:
         self._slots: list[set[Pinged]] = [set() for _ in range(max(self._interval, self._timeout) + 1)]
         self._now = 0
         self._count = 0
+        self._ticked_s = 0.0  # loop time of the last tick
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -54,7 +58,9 @@ class PingWheel:
         self._count += 1
         self._put(connection, self._interval)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._tick_s, self._tick)
+            loop = asyncio.get_running_loop()
+            self._ticked_s = loop.time()
+            self._timer = loop.call_later(self._tick_s, self._tick)
 
     def discard(self, connection: Pinged) -> None:
         """Lets a connection go; one that is not in the wheel is fine."""
@@ -70,6 +76,12 @@ class PingWheel:
             self._slots[connection.ping_slot].discard(connection)
             self._put(connection, self._interval)
 
+    def postpone(self, connection: Pinged) -> None:
+        """It could not be heard for a while: what it owes gets its whole time again."""
+        if connection.awaits_pong and connection.ping_slot != NOWHERE:
+            self._slots[connection.ping_slot].discard(connection)
+            self._put(connection, self._timeout)
+
     def stop(self) -> None:
         """Pings nobody any more."""
         if self._timer is not None:
@@ -81,11 +93,20 @@ class PingWheel:
         self._slots[connection.ping_slot].add(connection)
 
     def _tick(self) -> None:
-        self._now = (self._now + 1) % len(self._slots)
-        self._go_round(self._now, iter(list(self._slots[self._now])))
-        self._timer = None
-        if self._count:
-            self._timer = asyncio.get_running_loop().call_later(self._tick_s, self._tick)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._tick_s, self._tick) if self._count else None
+        for _ in range(self._passed(loop.time())):
+            self._now = (self._now + 1) % len(self._slots)
+            self._go_round(self._now, iter(list(self._slots[self._now])))
+
+    def _passed(self, now_s: float) -> int:
+        """How many ticks have passed: the loop is late where it has much to do."""
+        passed = max(1, round((now_s - self._ticked_s) / self._tick_s))
+        if passed > TICKS_CAUGHT_UP_MAX:
+            self._ticked_s = now_s
+            return TICKS_CAUGHT_UP_MAX
+        self._ticked_s += passed * self._tick_s
+        return passed
 
     def _go_round(self, slot: int, due: Iterator[Pinged]) -> None:
         for done, connection in enumerate(due, 1):

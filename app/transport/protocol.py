@@ -24,6 +24,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 
 from . import engineio_packet as eio
+from .direct import DirectWriting
 from .frames import (
     BINARY,
     CLOSE,
@@ -53,12 +54,15 @@ STATE = "clusterkit.engine"
 UPGRADE_TIMEOUT_S = 10.0
 # What waits for a client when its connection ends, and its own closing frame, have this long.
 LAST_WORDS_S = 1.0
+# What browsers and servers usually hold to; the request is kept as long as its connection.
+HEAD_MAX_BYTES = 16_384
+TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 NORMAL, NO_CODE, RESTART = 1000, 1005, 1012  # RFC 6455, 7.4.1, and IANA's registry
 PING_FRAME = text_frame(eio.PING.encode())
 PROBE_ANSWER = text_frame((eio.PONG + eio.PROBE).encode())
 
 
-class WebSocketConnection(asyncio.Protocol):
+class WebSocketConnection(DirectWriting):
     """One WebSocket; once it is `connected`, an Engine.IO session of this node."""
 
     __slots__ = (
@@ -79,7 +83,6 @@ class WebSocketConnection(asyncio.Protocol):
         "server_state",
         "sid",
         "timer",
-        "transport",
     )
     upgraded = True  # long-polling requests of this session are refused
     upgrading = False
@@ -87,11 +90,11 @@ class WebSocketConnection(asyncio.Protocol):
     def __init__(
         self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None
     ) -> None:
+        super().__init__()
         self.config = config
         self.server_state = server_state
         self.app_state: dict[str, Any] | None = app_state  # until it is open
         self.engine: EngineServer = cast("EngineServer", app_state.get(STATE))
-        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self.reader: FrameReader | None = None
         self.other: WebSocketsSansIOProtocol | None = None  # that serves this connection in our place
         self.polling: EngineSocket | None = None  # what is being upgraded
@@ -163,6 +166,10 @@ class WebSocketConnection(asyncio.Protocol):
     # --- opening -------------------------------------------------------------------------------------------
 
     def _open(self, head: bytes) -> None:
+        if len(head) > HEAD_MAX_BYTES:
+            self.transport.write(TOO_LONG)
+            self.transport.close()
+            return
         opening = Opening(head)
         answer = opening.answer() if opening.engineio and self.engine is not None else None
         self.opened_with = head
@@ -171,14 +178,14 @@ class WebSocketConnection(asyncio.Protocol):
             return
         self.app_state = None
         self.reader = FrameReader(self.engine.max_http_buffer_size)
-        self.transport.set_write_buffer_limits(high=self.engine.send_buffer_bytes)
+        self.begin_writing(self.engine.send_buffer_bytes)
         if opening.sid is None:
             self.connected = True
-            self.transport.write(answer + text_frame(self.engine.opened(self).encode()))
+            self.write(answer + text_frame(self.engine.opened(self).encode()))
         else:
             self.polling = self.engine.sockets[opening.sid]
             self.timer = asyncio.get_running_loop().call_later(UPGRADE_TIMEOUT_S, self._give_up)
-            self.transport.write(answer)
+            self.write(answer)
 
     def _hand_on(self, head: bytes) -> None:
         """Lets uvicorn's own protocol serve this connection."""
@@ -199,7 +206,7 @@ class WebSocketConnection(asyncio.Protocol):
                 elif opcode == BINARY:
                     self._take_binary(cast(bytes, payload))
                 elif opcode == PING:
-                    self.transport.write(control_frame(PONG, cast(bytes, payload)))
+                    self.write(control_frame(PONG, cast(bytes, payload)))
                 elif opcode == CLOSE:
                     self._take_close(cast(bytes, payload))
                 if self.closing or self.reading_paused:
@@ -249,6 +256,7 @@ class WebSocketConnection(asyncio.Protocol):
         """Reads on, with what has waited first."""
         if self.reading_paused:
             self.reading_paused = False
+            self.engine.pings.postpone(self)
             asyncio.get_running_loop().call_soon(self._read_on)
 
     def _read_on(self) -> None:
@@ -268,7 +276,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._take_over(polling)
         elif text == eio.PING + eio.PROBE and not polling.upgrading:
             polling.upgrading_by = self  # from here on nothing leaves by long-polling
-            self.transport.write(PROBE_ANSWER)
+            self.write(PROBE_ANSWER)
             polling.end_poll()
         else:
             raise eio.BadMessage
@@ -305,14 +313,16 @@ class WebSocketConnection(asyncio.Protocol):
         """The request's WSGI environ, made anew each time."""
         if isinstance(self.opened_with, dict):
             return self.opened_with
-        return environ_of(self.opened_with, self.transport.get_extra_info("peername"), self.config)
+        info = self.transport.get_extra_info
+        secure = info("ssl_object") is not None
+        return environ_of(self.opened_with, info("peername"), self.config, secure=secure)
 
     def write_packet(self, pkt: Any) -> None:
         """Sends an Engine.IO packet, without waiting."""
         encoded = pkt.encode()
         if not self.closing:
             frame = text_frame(encoded.encode()) if isinstance(encoded, str) else binary_frame(encoded)
-            self.transport.write(frame)
+            self.write(frame)
 
     async def send(self, pkt: Any) -> None:
         """As `write_packet`. Raises SocketIsClosedError."""
@@ -332,8 +342,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def ping(self) -> None:
         """Called by the wheel."""
-        if not self.closing:
-            self.transport.write(PING_FRAME)
+        self.write(PING_FRAME)
 
     def ping_timed_out(self) -> None:
         """Called by the wheel."""
@@ -351,6 +360,8 @@ class WebSocketConnection(asyncio.Protocol):
         if self.closing:
             return False
         self.closing = True
+        self.end_writing()
+        self.engine.pings.discard(self)
         self._stop_timer()
         if self.polling is not None and self.polling.upgrading_by is self:
             self.polling.upgrading_by = None

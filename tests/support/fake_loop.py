@@ -64,8 +64,12 @@ class FakeLoop:
 
     def call_later(self, delay_s: float, callback: Callable[..., object], *arguments: Any) -> FakeHandle:
         """Calls it when the time has passed."""
+        return self.call_at(self._now_s + delay_s, callback, *arguments)
+
+    def call_at(self, when_s: float, callback: Callable[..., object], *arguments: Any) -> FakeHandle:
+        """Calls it at a time, or in the next turn where that has passed."""
         handle = FakeHandle(callback, arguments)
-        heapq.heappush(self._timers, (self._now_s + delay_s, next(self._numbers), handle))
+        heapq.heappush(self._timers, (when_s, next(self._numbers), handle))
         return handle
 
     @property
@@ -98,7 +102,7 @@ class FakeLoop:
         while self._timers and self._timers[0][0] <= until_s:
             self._now_s = max(self._now_s, self._timers[0][0])
             self.settle()
-        self._now_s = until_s
+        self._now_s = max(self._now_s, until_s)
 
     def stall(self, seconds: float) -> None:
         """Lets time pass in which nothing happens: a callback that takes long, or a process that is stopped."""

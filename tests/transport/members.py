@@ -29,6 +29,7 @@ class Socket:
         self.sid = sid
         self.eio_sid = eio_sid
         self.held: list[Packet] | None = [] if held else None
+        self.connection: Any = None
         self.rooms: dict[Any, Room] = {}
 
     def __repr__(self) -> str:

@@ -175,7 +175,7 @@ class Ended(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Gone."""
-        self.state.connections.discard(self)  # type: ignore[arg-type]
+        self.state.connections.discard(self)
 
 
 async def test_uvicorn_tells_every_connection_to_end() -> None:

@@ -1,0 +1,1 @@
+"""The bench's own arithmetic, its load client, and one short run of it."""
