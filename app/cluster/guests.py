@@ -44,10 +44,12 @@ class Guests:
     async def _share_out(self, kind: str, waiting: list[asyncio.Future[int]]) -> None:
         try:
             last = int(await self._store.answer(self._store.client.hincrby(self._keys.guests, kind, len(waiting))))
-        except StoreUnavailable as error:
+        except BaseException as error:
             for number in waiting:
                 if not number.done():
-                    number.set_exception(StoreUnavailable(str(error)))
+                    number.set_exception(StoreUnavailable(f"no number for a guest: {error}"))
+            if not isinstance(error, StoreUnavailable):
+                raise
             return
         for given, number in enumerate(waiting, last - len(waiting) + 1):
             if not number.done():

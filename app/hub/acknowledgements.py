@@ -70,6 +70,10 @@ class Acknowledgements:
         pending[ack_id] = (node_id, ask_id)
         return ack_id
 
+    def expects(self, sid: str, ack_id: int) -> bool:
+        """Whether the client was asked under this number and has not answered."""
+        return ack_id in self._pending.get(sid, ())
+
     def claim(self, sid: str, ack_id: int) -> tuple[str, int] | None:
         """Who asked what the client has now answered; None where nobody did."""
         pending = self._pending.get(sid, {})

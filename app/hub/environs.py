@@ -1,7 +1,8 @@
 """The WSGI environs that python-socketio asks for, kept by the connections themselves.
 
 python-socketio keeps a dictionary of them. A connection of ours keeps its request instead, a tenth of the
-size, and the environ is made of that when a handler looks into it, so what is written into one does not stay.
+size, and the environ is made of that when a handler looks into it. So what is written into one does not stay,
+except where the session began by long-polling.
 """
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping

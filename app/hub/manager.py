@@ -261,6 +261,11 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
             raise ValueError("an acknowledgement can be asked of one sid or one room")
         await self.requests.ask(namespace, target, encoded, skip, callback)
 
+    def expects(self, eio_sid: str, namespace: str, ack_id: int) -> bool:
+        """Whether a connection's client was asked for this acknowledgement."""
+        socket = self.cluster.locals.of_connection(eio_sid, namespace)
+        return socket is not None and self.requests.expects(socket.sid, ack_id)
+
     async def trigger_callback(self, sid: str, id: int, data: list[Any]) -> None:
         """A client's acknowledgement: it goes back to the node that asked."""
         await self.requests.acknowledged(sid, id, data)

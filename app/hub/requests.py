@@ -100,6 +100,10 @@ class Requests:
             ack_id = self._acknowledgements.expect(socket.sid, ask.node_id, ask.ask_id)
             self._fanout.write((socket,), with_ack_id(ask.packet, socket.namespace, ack_id))
 
+    def expects(self, sid: str, ack_id: int) -> bool:
+        """Whether a client was asked this."""
+        return self._acknowledgements.expects(sid, ack_id)
+
     async def acknowledged(self, sid: str, ack_id: int, data: list[Any]) -> None:
         """A client has answered: it goes back to the node that asked."""
         asked = self._acknowledgements.claim(sid, ack_id)

@@ -101,9 +101,8 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
 
     async def drain(self) -> None:
         """Takes no new connection and ends every one there is; stock clients come back, to another node."""
-        self.eio.draining = True
         self.manager.fanout.flush()
-        await asyncio.gather(*(socket.close(wait=False) for socket in list(self.eio.sockets.values())))
+        await self.eio.close_all()
 
     # --- packets in: `transport.engineio_server.Receiver` ----------------------------------------------------
 
@@ -127,7 +126,8 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
         if pkt is None:  # its attachments are still to come
             return
         if pkt.packet_type in (packet.ACK, packet.BINARY_ACK):  # a handler may be waiting for it
-            self.start_background_task(self._handle_ack, eio_sid, pkt.namespace, pkt.id, pkt.data)
+            if self.manager.expects(eio_sid, pkt.namespace or "/", pkt.id):
+                self.start_background_task(self._handle_ack, eio_sid, pkt.namespace, pkt.id, pkt.data)
         else:
             self._turns.take(eio_sid, partial(self._dispatch, eio_sid, pkt))
 

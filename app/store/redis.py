@@ -74,8 +74,12 @@ class Store:
     async def answer(self, command: Awaitable[Any]) -> Any:
         """What a command of `client` returns. Raises StoreUnavailable, as `run` does."""
         try:
-            async with self._places:
-                return await command
+            try:
+                async with self._places:
+                    return await command
+            finally:
+                if asyncio.iscoroutine(command):  # cancelled before its turn came
+                    command.close()
         except (RedisError, *CONNECTION_ERRORS) as error:
             raise StoreUnavailable(f"Redis gave no answer: {error}") from error
 

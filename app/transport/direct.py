@@ -45,6 +45,8 @@ class DirectWriting(asyncio.Protocol):
             if self.fd == NO_FD or self.transport.get_write_buffer_size():
                 self.transport.write(data)
                 return
+            if self.transport.is_closing():  # its descriptor may be another's already
+                return
             self.queued = False
         try:
             sent = os.write(self.fd, data)

@@ -9,6 +9,7 @@ the ping interval in whole milliseconds, `_trigger_event`, `_cors_allowed_origin
 `_async`; `tests/transport/test_engineio_internals.py` fails when they move.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 from urllib.parse import parse_qs
@@ -68,6 +69,7 @@ class EngineServer(AsyncServer):  # type: ignore[misc]
         self.send_buffer_bytes = send_buffer_bytes
         self.pings = PingWheel(self.ping_interval, self.ping_timeout)
         self.draining = False
+        self._ending: set[asyncio.Task[None]] = set()
         self._async = self._async | {"translate_request": _translate_request}
 
     async def handle_request(self, scope: Any, receive: Any, send: Any) -> Any:
@@ -80,6 +82,13 @@ class EngineServer(AsyncServer):  # type: ignore[misc]
     def generate_id(self) -> str:
         """A session id that begins with the node's id."""
         return self._node.new_eio_sid()
+
+    async def disconnect(self, sid: str | None = None) -> None:
+        """Ends a session, or all."""
+        if sid is None:  # python-engineio would put another dictionary in the place of `sockets`
+            await asyncio.gather(*(socket.close(wait=False) for socket in list(self.sockets.values())))
+        else:
+            await super().disconnect(sid)
 
     async def shutdown(self) -> None:
         """Pings nobody any more."""
@@ -156,7 +165,20 @@ class EngineServer(AsyncServer):  # type: ignore[misc]
         await self._trigger_event("disconnect", socket.sid, reason, run_async=False)
         socket.closed = True
         self.pings.discard(socket)
-        self.sockets.pop(socket.sid, None)  # requests that still come find no session
+        if self.sockets.get(socket.sid) is socket:
+            del self.sockets[socket.sid]  # requests that still come find no session
+
+    def end_later(self, socket: Any, reason: str) -> None:
+        """As `ended`, by a task."""
+        task = asyncio.ensure_future(self.ended(socket, reason))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def close_all(self) -> None:
+        """Takes no new session, ends every one there is, and returns when all handlers were told."""
+        self.draining = True
+        ends = [socket.close(wait=False) for socket in list(self.sockets.values())]
+        await asyncio.gather(*ends, *self._ending, return_exceptions=True)
 
     def _is_accepted(self, environ: dict[str, Any]) -> bool:
         if self.cors_allowed_origins == []:

@@ -83,13 +83,15 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
         Raises ContentTooLongError and BadMessage.
         """
         limit = self.server.max_http_buffer_size
+        if self.closing:
+            return
         if int(environ.get("CONTENT_LENGTH", "0")) > limit:
             raise exceptions.ContentTooLongError
         body: bytes = await environ["wsgi.input"].read(limit + 1)
+        if self.closing or environ["wsgi.input"].event["type"] == "http.disconnect":
+            return
         if len(body) > limit:
             raise exceptions.ContentTooLongError
-        if environ["wsgi.input"].event["type"] == "http.disconnect":
-            return
         for number, part in enumerate(_parts(body), 1):
             if self.closing:
                 return
@@ -204,6 +206,10 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
         The transport goes first, since the handlers told of it may wait for Redis.
         """
         if self.closed or self.closing:
+            return
+        heir = self.server.sockets.get(self.sid)
+        if heir is not None and heir is not self:  # a WebSocket that took the session over
+            await heir.close(reason=reason)
             return
         self.closing = True
         reason = reason or self.server.reason.SERVER_DISCONNECT

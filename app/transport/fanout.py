@@ -30,10 +30,11 @@ logger = logging.getLogger(__name__)
 
 # A client whose packets wait for a poll, or for its being connected, has at most so many of them waiting.
 PACKETS_WAITING_MAX = 10_000
+HELD_COUNTED_EVERY = 64
 # However long the last flush took: nothing waits longer than this for the next.
 WAIT_MAX_S = 0.1
-# A room's flush is not put off beyond this share of what may wait for a client that reads slowly.
-FLUSH_SHARE = 4
+# A flush is not put off beyond this share of what may wait for a client that reads slowly.
+FLUSH_BUFFER_SHARE = 0.25
 
 
 class Room(Protocol):
@@ -60,20 +61,17 @@ class Recipient(Protocol):
 class _Waiting:
     """What waits for the members of a room, in order."""
 
-    __slots__ = ("frames", "numbers", "packets", "size")
+    __slots__ = ("frames", "numbers", "packets")
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
         self.frames: list[bytes] = []
         self.packets: list[Packet] = []
-        self.size = 0
 
-    def add(self, number: int, packet: Packet) -> None:
-        frame = frame_of(packet)
+    def add(self, number: int, frame: bytes, packet: Packet) -> None:
         self.numbers.append(number)
         self.frames.append(frame)
         self.packets.append(packet)
-        self.size += len(frame)
 
 
 class FanOut:
@@ -87,6 +85,7 @@ class FanOut:
         self._served: dict[Recipient, int] = {}  # who had something out of turn -> number of the last packet
         self._direct: dict[str, list[Packet]] = {}  # eio_sid -> what is sent at the end of this turn
         self._number = 0
+        self._waiting_bytes = 0  # for all rooms together
         self._flush_due = False
         self._first_s = 0.0  # monotonic time since which something waits
         self._seen = 0  # number of the newest packet when it was last looked for more
@@ -107,10 +106,12 @@ class FanOut:
         waiting = self._rooms.get(room)
         if waiting is None:
             waiting = self._rooms[room] = _Waiting()
-        waiting.add(self._number, packet)
+        frame = frame_of(packet)
+        waiting.add(self._number, frame, packet)
+        self._waiting_bytes += len(frame)
         for socket in skip:
             self._served[socket] = self._number
-        if waiting.size * FLUSH_SHARE > self._send_buffer_bytes:
+        if self._waiting_bytes > self._send_buffer_bytes * FLUSH_BUFFER_SHARE:
             self.flush()
         elif not self._flush_due:
             self._schedule()
@@ -164,6 +165,7 @@ class FanOut:
         """Writes everything that waits, once to each socket."""
         started_s = time.monotonic()
         self._flush_due = False
+        self._waiting_bytes = 0
         self._send_direct()
         odd = self._in_several_rooms() | self._served.keys()
         for socket in odd:
@@ -233,8 +235,12 @@ class FanOut:
             self._put_out(self._connections.get(socket.eio_sid), data, packets)
             return
         socket.held += packets
-        if len(socket.held) > PACKETS_WAITING_MAX:
+        too_many = len(socket.held) > PACKETS_WAITING_MAX
+        if too_many or (len(socket.held) % HELD_COUNTED_EVERY == 0 and self._is_too_much(socket.held)):
             self._cut_off(socket.eio_sid)
+
+    def _is_too_much(self, packets: Iterable[Packet]) -> bool:
+        return sum(len(frame_of(packet)) for packet in packets) > self._send_buffer_bytes
 
     def _put_out(self, connection: Any, data: bytes, packets: Sequence[Packet]) -> None:
         if connection is None or connection.closing or connection.sid in self._closing:
@@ -274,8 +280,10 @@ class FanOut:
         if connection is None or connection.closing or eio_sid in self._closing:
             return False
         logger.info("closing connection %s: %s", eio_sid, reason)
-        if type(connection) is not WebSocketConnection:
-            connection.queue.put_nowait(None)  # nothing behind this is sent; a stock socket closes upon it, too
+        if type(connection) is WebSocketConnection:
+            connection.end(connection.engine.reason.SERVER_DISCONNECT)
+            return True
+        connection.queue.put_nowait(None)  # nothing behind this is sent; a stock socket closes upon it, too
         task = self._closing[eio_sid] = asyncio.ensure_future(_close(connection))
         task.add_done_callback(lambda _: self._closing.pop(eio_sid))
         return True

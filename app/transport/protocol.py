@@ -18,13 +18,13 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, cast
 
-from engineio import exceptions
 from uvicorn import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
 from . import engineio_packet as eio
-from .direct import DirectWriting
+from .engineio_session import EngineSession
+from .engineio_socket import LAST_WORDS_S, UPGRADE_TIMEOUT_S, EngineSocket
 from .frames import (
     BINARY,
     CLOSE,
@@ -33,27 +33,23 @@ from .frames import (
     TEXT,
     FrameError,
     FrameReader,
-    binary_frame,
     close_code,
     close_frame,
     control_frame,
     text_frame,
 )
-from .opening import Opening, environ_of
+from .opening import Opening
 from .pings import NOWHERE
 
 if TYPE_CHECKING:
     from .engineio_server import EngineServer
-    from .engineio_socket import EngineSocket
 
 logger = logging.getLogger(__name__)
 
 # Where an app puts its EngineServer into the lifespan's state (ASGI, "Lifespan State").
 STATE = "clusterkit.engine"
-# A client that began an upgrade has this long to finish it (the stock client allows itself 10 s).
-UPGRADE_TIMEOUT_S = 10.0
-# What waits for a client when its connection ends, and its own closing frame, have this long.
-LAST_WORDS_S = 1.0
+# After so many frames of one client the node's others get a turn; a chunk may hold 40,000.
+FRAMES_PER_TURN = 256
 # What browsers and servers usually hold to; the request is kept as long as its connection.
 HEAD_MAX_BYTES = 16_384
 TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -62,52 +58,38 @@ PING_FRAME = text_frame(eio.PING.encode())
 PROBE_ANSWER = text_frame((eio.PONG + eio.PROBE).encode())
 
 
-class WebSocketConnection(DirectWriting):
+class WebSocketConnection(EngineSession):
     """One WebSocket; once it is `connected`, an Engine.IO session of this node."""
 
     __slots__ = (
-        "_session",
         "app_state",
         "awaits_pong",
-        "closed",
-        "closing",
-        "config",
-        "connected",
         "engine",
-        "opened_with",
         "other",
         "ping_slot",
         "polling",
         "reader",
         "reading_paused",
+        "rest_waits",
         "server_state",
-        "sid",
         "timer",
     )
-    upgraded = True  # long-polling requests of this session are refused
-    upgrading = False
 
     def __init__(
         self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None
     ) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.server_state = server_state
         self.app_state: dict[str, Any] | None = app_state  # until it is open
         self.engine: EngineServer = cast("EngineServer", app_state.get(STATE))
         self.reader: FrameReader | None = None
         self.other: WebSocketsSansIOProtocol | None = None  # that serves this connection in our place
         self.polling: EngineSocket | None = None  # what is being upgraded
-        self.opened_with: bytes | dict[str, Any] = b""  # the request, or its environ
         self.timer: asyncio.TimerHandle | None = None  # while it is upgrading or closing
-        self.sid = ""
-        self._session: dict[str, Any] | None = None
-        self.connected = False
-        self.closing = False
-        self.closed = False
         self.ping_slot = NOWHERE
         self.awaits_pong = False
         self.reading_paused = False
+        self.rest_waits = False  # for another turn
 
     # --- asyncio's side ------------------------------------------------------------------------------------
 
@@ -178,14 +160,14 @@ class WebSocketConnection(DirectWriting):
             return
         self.app_state = None
         self.reader = FrameReader(self.engine.max_http_buffer_size)
-        self.begin_writing(self.engine.send_buffer_bytes)
         if opening.sid is None:
             self.connected = True
-            self.write(answer + text_frame(self.engine.opened(self).encode()))
+            answer += text_frame(self.engine.opened(self).encode())
         else:
             self.polling = self.engine.sockets[opening.sid]
             self.timer = asyncio.get_running_loop().call_later(UPGRADE_TIMEOUT_S, self._give_up)
-            self.write(answer)
+        self.begin_writing(self.engine.send_buffer_bytes)
+        self.write(answer)
 
     def _hand_on(self, head: bytes) -> None:
         """Lets uvicorn's own protocol serve this connection."""
@@ -200,7 +182,7 @@ class WebSocketConnection(DirectWriting):
 
     def _read(self, reader: FrameReader, data: bytes) -> None:
         try:
-            for opcode, payload in reader.feed(data):
+            for number, (opcode, payload) in enumerate(reader.feed(data), 1):
                 if opcode == TEXT:
                     self._take_text(cast(str, payload))
                 elif opcode == BINARY:
@@ -211,11 +193,19 @@ class WebSocketConnection(DirectWriting):
                     self._take_close(cast(bytes, payload))
                 if self.closing or self.reading_paused:
                     return  # the reader keeps the rest
+                if number == FRAMES_PER_TURN:
+                    self._pause_for_others()
+                    return
         except FrameError as error:
             logger.info("closing connection %s: %s", self.sid, error)
-            self._end(self.engine.reason.TRANSPORT_ERROR, error.code)
+            self.end(self.engine.reason.TRANSPORT_ERROR, error.code)
         except eio.BadMessage:
-            self._end(self.engine.reason.TRANSPORT_ERROR, NORMAL)
+            self.end(self.engine.reason.TRANSPORT_ERROR)
+
+    def _pause_for_others(self) -> None:
+        self.transport.pause_reading()
+        self.rest_waits = True
+        asyncio.get_running_loop().call_soon(self._read_on)
 
     def _take_text(self, text: str) -> None:
         if not self.connected:
@@ -228,7 +218,7 @@ class WebSocketConnection(DirectWriting):
         if kind == eio.PONG:
             self.engine.pings.answered(self)
         elif kind == eio.CLOSE:
-            self._end(self.engine.reason.CLIENT_DISCONNECT, NORMAL)
+            self.end(self.engine.reason.CLIENT_DISCONNECT)
         elif kind == eio.MESSAGE:  # in base64
             self.engine.receiver.received(self.sid, content)
         else:
@@ -260,9 +250,10 @@ class WebSocketConnection(DirectWriting):
             asyncio.get_running_loop().call_soon(self._read_on)
 
     def _read_on(self) -> None:
+        self.rest_waits = False
         if self.reader is not None and not self.closing and not self.reading_paused:
             self._read(self.reader, b"")
-        if not self.reading_paused and not self.transport.is_closing():
+        if not (self.reading_paused or self.rest_waits or self.transport.is_closing()):
             self.transport.resume_reading()
 
     # --- upgrading from long-polling (Engine.IO v4, "Upgrade") -----------------------------------------------
@@ -283,7 +274,7 @@ class WebSocketConnection(DirectWriting):
 
     def _take_over(self, polling: "EngineSocket") -> None:
         """From here on this is the session; what waited for its next poll goes out first."""
-        self.sid, self._session, self.opened_with = polling.sid, polling.session, polling.environ
+        self.sid, self.session, self.opened_with = polling.sid, polling.session, polling.environ
         self.polling, polling.upgrading_by = None, None
         self.connected = True
         for waiting in self.engine.upgraded(polling, self):
@@ -293,42 +284,9 @@ class WebSocketConnection(DirectWriting):
 
     def _give_up(self) -> None:
         self.timer = None
-        self._end(self.engine.reason.TRANSPORT_ERROR, NORMAL)
+        self.end(self.engine.reason.TRANSPORT_ERROR)
 
-    # --- what python-engineio's server asks of a socket ------------------------------------------------------
-
-    @property
-    def session(self) -> dict[str, Any]:
-        """The app's data (python-engineio's `get_session`)."""
-        if self._session is None:
-            self._session = {}
-        return self._session
-
-    @session.setter
-    def session(self, session: dict[str, Any]) -> None:
-        self._session = session
-
-    @property
-    def environ(self) -> dict[str, Any]:
-        """The request's WSGI environ, made anew each time."""
-        if isinstance(self.opened_with, dict):
-            return self.opened_with
-        info = self.transport.get_extra_info
-        secure = info("ssl_object") is not None
-        return environ_of(self.opened_with, info("peername"), self.config, secure=secure)
-
-    def write_packet(self, pkt: Any) -> None:
-        """Sends an Engine.IO packet, without waiting."""
-        encoded = pkt.encode()
-        if not self.closing:
-            frame = text_frame(encoded.encode()) if isinstance(encoded, str) else binary_frame(encoded)
-            self.write(frame)
-
-    async def send(self, pkt: Any) -> None:
-        """As `write_packet`. Raises SocketIsClosedError."""
-        if self.closed:
-            raise exceptions.SocketIsClosedError
-        self.write_packet(pkt)
+    # --- what is asked of a session --------------------------------------------------------------------------
 
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
         """Ends the session; returns when its handlers were told."""
@@ -336,22 +294,19 @@ class WebSocketConnection(DirectWriting):
             self._say_goodbye(NORMAL)
             await self.engine.ended(self, reason or self.engine.reason.SERVER_DISCONNECT)
 
-    async def check_ping_timeout(self) -> bool:
-        """The wheel does that."""
-        return not self.closing
-
     def ping(self) -> None:
         """Called by the wheel."""
         self.write(PING_FRAME)
 
     def ping_timed_out(self) -> None:
         """Called by the wheel."""
-        self._end(self.engine.reason.PING_TIMEOUT, NORMAL)
+        self.end(self.engine.reason.PING_TIMEOUT)
 
     # --- ending --------------------------------------------------------------------------------------------
 
-    def _end(self, reason: str, code: int) -> None:
-        """Ends the connection from this side, with the closing handshake (RFC 6455, 7.1)."""
+    def end(self, reason: str, code: int = NORMAL) -> None:
+        """Ends the connection from this side, with the closing handshake (RFC 6455, 7.1): what is written from
+        here on does not reach the client. Handlers are told by a task."""
         if not self.closing:
             self._leave(reason)
             self._say_goodbye(code)
@@ -370,12 +325,14 @@ class WebSocketConnection(DirectWriting):
     def _leave(self, reason: str) -> None:
         """From here on nothing is read or written; the handlers are told."""
         if self._begin_to_leave() and self.connected:
-            self.engine.start_background_task(self.engine.ended, self, reason)
+            self.engine.end_later(self, reason)
 
     def _say_goodbye(self, code: int) -> None:
         """Sends what waits and a closing frame, and gives the client a moment for its own."""
         self.transport.write(close_frame(code))
-        self.timer = asyncio.get_running_loop().call_later(LAST_WORDS_S, self.transport.abort)
+        loop = asyncio.get_running_loop()
+        self.timer = loop.call_later(LAST_WORDS_S, self.transport.abort)
+        loop.call_soon(self._read_last, b"")  # it may have said so already
         if self.reading_paused:
             self.resume_reading()
 

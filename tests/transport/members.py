@@ -49,6 +49,10 @@ class Transport:
         self._cost()
 
 
+    def abort(self) -> None:
+        """Is due when a client does not answer the closing frame; nobody waits for that here."""
+
+
 class Polling:
     """A long-polling session, of which the fan-out knows its queue."""
 

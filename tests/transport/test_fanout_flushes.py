@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from app.transport import fanout
-from app.transport.fanout import FLUSH_SHARE, PACKETS_WAITING_MAX
+from app.transport.fanout import FLUSH_BUFFER_SHARE, PACKETS_WAITING_MAX
 from app.wire import Packet
 from tests.support.eventually import eventually
 from tests.support.fake_loop import FakeLoop
@@ -167,8 +167,8 @@ def test_a_big_room_s_flush_is_not_put_off_beyond_a_share_of_the_send_buffer(
     loop.advance(1)
     sizes = [sum(len(message) for message in write) for write in node.writes(member)]
     assert sum(sizes) == 200 * 1000
-    assert max(sizes) <= SEND_BUFFER_BYTES / FLUSH_SHARE + 1100
-    assert len(sizes) <= FLUSH_SHARE * 2 + 1
+    assert max(sizes) <= SEND_BUFFER_BYTES * FLUSH_BUFFER_SHARE + 1100
+    assert len(sizes) <= 2 / FLUSH_BUFFER_SHARE + 1
 
 
 def test_an_early_flush_keeps_the_order_among_rooms(node: Node, loop: FakeLoop, room: Room) -> None:

@@ -344,7 +344,7 @@ def test_a_connection_whose_end_has_begun_is_not_pinged_while_its_handlers_are_t
     connection = WebSocketConnection(Config("app.main:app"), ServerState(), {})
     told: list[Any] = []
     engine = SimpleNamespace(pings=wheel, reason=BaseServer.reason, ended=None)
-    engine.start_background_task = lambda *task: told.append(task)
+    engine.end_later = lambda *what: told.append(what)
     connection.engine = engine  # type: ignore[assignment]
     connection.reader, connection.connected = FrameReader(10), connected
     wheel.add(connection)
