@@ -41,6 +41,8 @@ class Transport:
 
     def __init__(self, cost: Callable[[], None] = lambda: None) -> None:
         self.writes: list[bytes] = []
+        self.paused = False
+        self.closed = False
         self._cost = cost
 
     def write(self, data: bytes) -> None:
@@ -48,6 +50,21 @@ class Transport:
         self.writes.append(data)
         self._cost()
 
+    def pause_reading(self) -> None:
+        """Notes."""
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        """Notes."""
+        self.paused = False
+
+    def is_closing(self) -> bool:
+        """Never."""
+        return False
+
+    def close(self) -> None:
+        """Notes."""
+        self.closed = True
 
     def abort(self) -> None:
         """Is due when a client does not answer the closing frame; nobody waits for that here."""
