@@ -10,6 +10,7 @@ the ping interval in whole milliseconds, `_trigger_event`, `_cors_allowed_origin
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 from urllib.parse import parse_qs
@@ -25,6 +26,8 @@ from .engineio_socket import EngineSocket
 from .opening import Opening
 from .pings import PingWheel
 from .protocol import WebSocketConnection
+
+logger = logging.getLogger(__name__)
 
 
 class ClientLeft(Exception):
@@ -178,7 +181,9 @@ class EngineServer(AsyncServer):  # type: ignore[misc]
         """Takes no new session, ends every one there is, and returns when all handlers were told."""
         self.draining = True
         ends = [socket.close(wait=False) for socket in list(self.sockets.values())]
-        await asyncio.gather(*ends, *self._ending, return_exceptions=True)
+        for outcome in await asyncio.gather(*ends, *self._ending, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                logger.error("a session did not end as it should", exc_info=outcome)
 
     def _is_accepted(self, environ: dict[str, Any]) -> bool:
         if self.cors_allowed_origins == []:
