@@ -33,7 +33,11 @@ TESTS_INSTALLED := $(VENV)/.installed-for-tests
 # pip's embedded Redis, only where there is no other.
 REDIS := $(if $(REDIS_URL)$(shell command -v redis-server),,$(VENV)/.embedded-redis)
 
-.PHONY: help up test lint bench clean
+# What `make faults` begins with, and for how long faults come.
+SEED ?= 7
+MINUTES ?= 2
+
+.PHONY: help up test lint bench faults clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +56,9 @@ lint: $(TESTS_INSTALLED)  ## check the code: ruff, and mypy in strict mode
 # socket.io for the contender on Node is got by the bench itself, which can do without it.
 bench: $(INSTALLED) $(CLIENT)/.stamp $(REDIS)  ## compare speeds with stock python-socketio and Node (ARGS=--help)
 	@exec $(BIN)/python -m loadtest.bench $(ARGS)
+
+faults: $(TESTS_INSTALLED) $(CLIENT)/.stamp $(REDIS)  ## break a cluster on purpose (SEED, MINUTES) and check what clients saw
+	@exec $(BIN)/python -m tests.faults --seed $(SEED) --minutes $(MINUTES) $(ARGS)
 
 clean:  ## remove what set-up and runs have made, .venv included
 	rm -rf $(VENV) node_modules loadtest/bench/node/node_modules $(CLIENT) .run build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

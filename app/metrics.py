@@ -24,4 +24,9 @@ class Metrics:
     forwards: int = 0
     forward_failures: int = 0
     data_losses: int = 0  # times Redis was found to have lost this node's heartbeat
+    recoveries: int = 0  # sessions taken by a new connection
+    recoveries_refused: int = 0  # clients that started anew, since not all that they missed was there
+    replayed: int = 0  # packets sent to them
+    swept: int = 0  # away sockets whose grace ended
+    buried: int = 0  # sockets of dead nodes put away
     slow_readers: int = 0  # connections closed because too much waited for a client that did not read

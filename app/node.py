@@ -14,6 +14,7 @@ NODE_ID_CHARS = 8
 ID_BYTES = 15
 _EIO_SID = re.compile(r"[0-9a-f]{8}[A-Za-z0-9_-]{20}")
 _SID = re.compile(r"[A-Za-z0-9_-]{20}")
+_PID = re.compile(r"[A-Za-z0-9_-]{40}")
 
 
 def new_node_id() -> str:
@@ -29,6 +30,23 @@ def new_sid() -> str:
 def looks_like_sid(name: str) -> bool:
     """Whether `name` has the form of `new_sid()`; a room may have it too, so Redis decides."""
     return _SID.fullmatch(name) is not None
+
+
+def new_lineage() -> str:
+    """An unguessable name for a client that can recover, through all its sockets; only it and we know it."""
+    return secrets.token_urlsafe(ID_BYTES)
+
+
+def pid_of(sid: str, lineage: str) -> str:
+    """What a client presents to get its socket back (the protocol's private id)."""
+    return sid + lineage
+
+
+def parse_pid(pid: object) -> tuple[str, str] | None:
+    """sid and lineage, or None for what no node of ours made."""
+    if not isinstance(pid, str) or _PID.fullmatch(pid) is None:
+        return None
+    return pid[: len(pid) // 2], pid[len(pid) // 2 :]
 
 
 def node_of(eio_sid: str) -> str | None:

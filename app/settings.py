@@ -4,6 +4,7 @@ What reads them: entry points only (`main`, `cli`), which hand values down. No m
 instance. A wrong value is a `SettingsError` that names its variable, raised before a port is bound.
 """
 
+import math
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -12,6 +13,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .errors import SettingsError
 
+# Entries are kept somewhat longer than needed, since heartbeats tell by the second what was received.
+LOG_SPARE_S = 5
 REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
 
 
@@ -43,9 +46,23 @@ class Settings(BaseSettings):
         10_000, ge=1, description="Appends that may wait in one node; one more is refused."
     )
     log_max_entries: int = Field(10_000, ge=10, description="Newest entries a room's log keeps.")
-    recovery_window_s: int = Field(
-        120, ge=1, description="Seconds a log's entries are kept, and the log itself after its last member."
+    recovery: Literal["off", "optin", "on"] = Field(
+        "optin",
+        description="Who can recover: nobody, clients that ask for it by `auth: {recover: true}`, or all.",
     )
+    recovery_window_s: int = Field(
+        120, ge=1, le=86_400, description="Seconds within which a client that lost its connection can recover."
+    )
+    recovery_max_entries: int = Field(
+        5_000, ge=1, description="Entries of one log that a client may have missed to recover."
+    )
+    leave_grace_s: float = Field(
+        5.0, ge=0, le=3600, description="Seconds such a client stays a member of its rooms meanwhile."
+    )
+    sent_ids_max: int = Field(
+        256, ge=1, le=10_000, description="Newest message ids of one client that are known, to send none twice."
+    )
+    sent_ids_ttl_s: int = Field(600, ge=1, le=86_400, description="Seconds they are known after the last of them.")
     lease_s: float = Field(
         5.0, ge=2, le=300, description="Seconds without a heartbeat after which a node counts as dead."
     )
@@ -73,6 +90,16 @@ class Settings(BaseSettings):
     )
     admin_token: str = Field("", repr=False, description="Bearer token that `/api/*` asks for where it is set.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+
+    @property
+    def confirmed_after_s(self) -> float:
+        """How old a delivery is that a client must have received, since it has answered a ping behind it."""
+        return self.ping_interval_s + 2 * self.ping_timeout_s
+
+    @property
+    def log_max_age_s(self) -> int:
+        """How long entries are kept: for the recovery window, and what before it may not have been received."""
+        return self.recovery_window_s + math.ceil(self.confirmed_after_s) + LOG_SPARE_S
 
     @field_validator("send_buffer_bytes")
     @classmethod

@@ -40,6 +40,16 @@ class Packet:
     attachments: tuple[bytes, ...] = ()
 
 
+AROUND_TEXT_BYTES = 32  # an offset and the frame's head
+
+
+def size_of(packet: Packet) -> int:
+    """No less than its frames have bytes."""
+    text = packet.text
+    size = AROUND_TEXT_BYTES + (len(text) if text.isascii() else 4 * len(text))
+    return size + sum(len(part) + AROUND_TEXT_BYTES for part in packet.attachments) if packet.attachments else size
+
+
 def event_packet(namespace: str, event: str, *args: Any) -> Packet:
     """An EVENT packet without binary arguments and without an acknowledgement id."""
     prefix = "2" if namespace == "/" else f"2{namespace},"
@@ -51,6 +61,24 @@ def with_ack_id(packet: Packet, namespace: str, ack_id: int) -> Packet:
     attachments = f"{len(packet.attachments)}-" if packet.attachments else ""
     prefix = packet.text[0] + attachments + ("" if namespace == "/" else f"{namespace},")
     return Packet(f"{prefix}{ack_id}{packet.text[len(prefix) :]}", packet.attachments)
+
+
+NO_OFFSET = 0  # the offset of what is in no log
+UNMARKED = -1  # of what a client does not look for one in, since it asks for an acknowledgement
+
+
+def marked(packet: Packet, offset: int) -> Packet:
+    """The event as a client gets it that can recover: with its offset as the last argument.
+
+    Such a client takes any trailing string for an offset, an event's name even; one that has none is followed
+    by a null (socket.io-client, `Socket.emitEvent`).
+    """
+    text = packet.text
+    if offset > 0:
+        return Packet(f'{text[:-1]},"{offset}"]', packet.attachments)
+    if offset == NO_OFFSET and text.endswith('"]'):
+        return Packet(f"{text[:-1]},null]", packet.attachments)
+    return packet
 
 
 # --- entries and notices: a tagged union -------------------------------------------------------------------
@@ -148,6 +176,14 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """A connection elsewhere has taken the socket, and made this its generation."""
+
+    sid: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class Canary:
     """A node's message to itself: it proves that the way through Redis works."""
 
@@ -179,6 +215,7 @@ Payload = (
     | Ask
     | Enter
     | Answer
+    | Taken
     | Canary
     | Marker
     | Unknown
@@ -204,6 +241,7 @@ _TAGS: dict[type, str] = {
     Ask: "a",
     Enter: "n",
     Answer: "w",
+    Taken: "t",
     Canary: "y",
     Marker: "m",
 }

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.errors import SettingsError
-from app.settings import Settings, load_settings
+from app.settings import LOG_SPARE_S, Settings, load_settings
 from app.store.redis import Store
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -27,7 +27,12 @@ WRONG = {
     "APPEND_TIMEOUT_S": "-1",
     "APPEND_QUEUE_MAX": "0",
     "LOG_MAX_ENTRIES": "9",
+    "RECOVERY": "maybe",
     "RECOVERY_WINDOW_S": "0",
+    "RECOVERY_MAX_ENTRIES": "0",
+    "LEAVE_GRACE_S": "-1",
+    "SENT_IDS_MAX": "0",
+    "SENT_IDS_TTL_S": "0",
     "LEASE_S": "0",
     "PING_INTERVAL_S": "0",
     "PING_TIMEOUT_S": "never",
@@ -161,6 +166,18 @@ def test_a_send_buffer_holds_the_largest_message(monkeypatch: pytest.MonkeyPatch
         load_settings()
     monkeypatch.setenv("SEND_BUFFER_BYTES", "2000000")
     assert load_settings().send_buffer_bytes == 2_000_000
+
+
+def test_a_delivery_is_confirmed_by_the_answer_to_the_first_ping_that_leaves_behind_it() -> None:
+    settings = load_settings(ping_interval_s=25, ping_timeout_s=20)
+    # At the latest: one that left just before it is answered, the next one leaves, and is answered.
+    assert settings.confirmed_after_s == 20 + 25 + 20
+
+
+def test_entries_are_kept_for_the_recovery_window_and_for_what_was_not_confirmed_when_it_began() -> None:
+    settings = load_settings(recovery_window_s=60, ping_interval_s=2.5, ping_timeout_s=1.2)
+    assert settings.confirmed_after_s == pytest.approx(4.9)
+    assert settings.log_max_age_s == 60 + 5 + LOG_SPARE_S
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8081/x", "ftp://127.0.0.1", "http://", "127.0.0.1:8081"])

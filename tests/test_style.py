@@ -20,11 +20,11 @@ SCRIPTS = sorted(LUA.glob("*.lua"))
 
 # Commands that scripts may call: all of them are in Redis 6.2, the oldest that the kit runs on.
 COMMANDS = {
-    *("STRLEN", "DEL", "EXISTS", "EXPIRE", "PERSIST", "PEXPIRE", "TTL", "TYPE"),
+    *("STRLEN", "DEL", "EXISTS", "EXPIRE", "PERSIST", "PEXPIRE", "PEXPIREAT", "PTTL", "TTL", "TYPE"),
     *("GET", "SET", "INCR", "INCRBY", "MGET"),
     *("HDEL", "HEXISTS", "HGET", "HGETALL", "HINCRBY", "HKEYS", "HLEN", "HMGET", "HSET", "HSETNX", "HVALS"),
     *("SADD", "SCARD", "SISMEMBER", "SMEMBERS", "SREM"),
-    *("ZADD", "ZCARD", "ZRANGE", "ZRANGEBYSCORE", "ZREM", "ZREMRANGEBYSCORE", "ZSCORE"),
+    *("ZADD", "ZCARD", "ZRANGE", "ZRANGEBYSCORE", "ZREM", "ZREMRANGEBYRANK", "ZREMRANGEBYSCORE", "ZSCORE"),
     *("XADD", "XDEL", "XLEN", "XRANGE", "XREVRANGE", "XTRIM"),
     *("PUBLISH", "TIME"),
 }
@@ -35,6 +35,7 @@ NEWER = re.compile(r"redis\.(?:acl_check_cmd|register_function|REDIS_VERSION)|^#
 NEWER_OPTIONS = {
     "EXPIRE": ("'NX'", "'XX'", "'GT'", "'LT'"),
     "PEXPIRE": ("'NX'", "'XX'", "'GT'", "'LT'"),
+    "PEXPIREAT": ("'NX'", "'XX'", "'GT'", "'LT'"),
 }
 
 # Hosts that packages come from. Which one a machine uses is its own business, so none is pinned in a file.

@@ -11,6 +11,8 @@ from socketio.packet import EVENT
 from socketio.packet import Packet as SocketioPacket
 
 from app.wire import (
+    NO_OFFSET,
+    UNMARKED,
     Answer,
     Ask,
     Canary,
@@ -26,6 +28,7 @@ from app.wire import (
     Packet,
     Payload,
     Renamed,
+    Taken,
     Unknown,
     decode,
     decode_body,
@@ -33,6 +36,7 @@ from app.wire import (
     encode_event,
     event_packet,
     from_json,
+    marked,
     to_json,
     with_ack_id,
 )
@@ -60,10 +64,12 @@ KINDS: dict[type, st.SearchStrategy[Any]] = {
     Ask: st.builds(Ask, TEXTS, NUMBERS, PACKETS, TEXTS, SIDS),
     Enter: st.builds(Enter, TEXTS, NUMBERS, TEXTS, TEXTS),
     Answer: st.builds(Answer, NUMBERS, PACKETS),
+    Taken: st.builds(Taken, TEXTS, NUMBERS),
     Canary: st.builds(Canary, NUMBERS),
     Marker: st.builds(Marker, NUMBERS),
 }
 PAYLOADS = st.one_of(*KINDS.values())
+TAGS = "ejrlcdxanwtym"
 
 # What python-socketio's JSON and this kit's agree on: JSON's own values.
 JSON = st.recursive(
@@ -93,6 +99,7 @@ def test_every_kind_of_payload_is_tried() -> None:
 def test_a_payload_survives_its_way(kind: type, data: st.DataObject) -> None:
     payload = data.draw(KINDS[kind])
     body = encode_body(payload)
+    assert body[:1].decode() in TAGS
     assert decode_body(body) == payload
     assert type(decode_body(body)) is kind
 
@@ -119,6 +126,7 @@ def test_an_event_is_encoded_alike_in_the_short_way(packet: Packet, skip: tuple[
         (Joined("s", "n", "node"), b'j {"sid":"s","nickname":"n","node_id":"node"}\n'),
         (Left("s"), b'l {"sid":"s"}\n'),
         (Closed(), b"c -\n"),
+        (Taken("s", 2), b't {"sid":"s","generation":2}\n'),
         (Ask("n", 1, Packet("2[]")), b'a {"node_id":"n","ask_id":1}\n2[]'),
         (Event(Packet("51-[]", (b"ab",))), b'e {"sizes":[5,2]}\n51-[]ab'),
     ],
@@ -155,21 +163,23 @@ def test_garbage_is_unknown_or_no_entry_at_all(data: bytes) -> None:
 
 
 @light
-@given(st.sampled_from("ejrlcdxanwym"), st.binary(max_size=40))
+@given(st.sampled_from(TAGS), st.binary(max_size=40))
 def test_garbage_behind_a_tag_is_unknown_or_no_entry_at_all(tag: str, data: bytes) -> None:
     assert_readable(b"1 - %b %b" % (tag.encode(), data))
     assert_readable(b"1 - %b -\n%b" % (tag.encode(), data))
 
 
 FIELDS = st.dictionaries(
-    st.sampled_from(["sid", "nickname", "node_id", "ask_id", "to", "skip", "rooms", "number", "own", "room"]),
+    st.sampled_from(
+        ["sid", "nickname", "node_id", "ask_id", "to", "skip", "rooms", "number", "own", "room", "generation"]
+    ),
     JSON,
     max_size=5,
 )
 
 
 @light
-@given(st.sampled_from("ejrlcdxanwym"), FIELDS, st.binary(max_size=20))
+@given(st.sampled_from(TAGS), FIELDS, st.binary(max_size=20))
 def test_wrong_fields_are_unknown_or_no_entry_at_all(tag: str, fields: Any, tail: bytes) -> None:
     assert_readable(b"1 - %b %b\n%b" % (tag.encode(), orjson.dumps(fields), tail))
 
@@ -191,6 +201,83 @@ def assert_readable(data: bytes) -> None:
 
 
 # --- packets -----------------------------------------------------------------------------------------------
+
+CLOCK = 1_790_000_000_000_000
+PLACEHOLDER = '{"_placeholder":true,"num":0}'
+
+
+@pytest.mark.parametrize(
+    ("text", "offset", "expected"),
+    [
+        ('2["x"]', CLOCK, '2["x","1790000000000000"]'),
+        ('2["x",1]', 7, '2["x",1,"7"]'),
+        ('2["x","y"]', 7, '2["x","y","7"]'),
+        ('2["x",[]]', 7, '2["x",[],"7"]'),
+        ('2["x",null]', 7, '2["x",null,"7"]'),
+        ('2/lobby,["x",{"a":"b"}]', 7, '2/lobby,["x",{"a":"b"},"7"]'),
+        (f'51-["x",{PLACEHOLDER}]', 7, f'51-["x",{PLACEHOLDER},"7"]'),
+        (f'51-/lobby,["x",{PLACEHOLDER},"y"]', 7, f'51-/lobby,["x",{PLACEHOLDER},"y","7"]'),
+    ],
+)
+def test_an_offset_is_an_event_s_last_argument(text: str, offset: int, expected: str) -> None:
+    assert marked(Packet(text, (b"1", b"2")), offset) == Packet(expected, (b"1", b"2"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('2["x"]', '2["x",null]'),
+        ('2["x","y"]', '2["x","y",null]'),
+        ('2["x",""]', '2["x","",null]'),
+        (r'2["x","\""]', r'2["x","\"",null]'),
+        ('2["x","]"]', '2["x","]",null]'),
+        ('2/lobby,["x","7"]', '2/lobby,["x","7",null]'),
+        (f'51-["x",{PLACEHOLDER},"y"]', f'51-["x",{PLACEHOLDER},"y",null]'),
+    ],
+)
+def test_a_string_that_is_no_offset_is_never_an_event_s_last_argument(text: str, expected: str) -> None:
+    assert marked(Packet(text, (b"1", b"2")), NO_OFFSET) == Packet(expected, (b"1", b"2"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '2["x",1]',
+        '2["x",null]',
+        '2["x",["y"]]',
+        '2["x",{"a":"b"}]',
+        f'51-["x","y",{PLACEHOLDER}]',
+        '2/lobby,["x",{}]',
+    ],
+)
+def test_an_event_without_an_offset_that_ends_with_no_string_stays_as_it_is(text: str) -> None:
+    packet = Packet(text, (b"1",))
+    assert marked(packet, NO_OFFSET) is packet
+
+
+@pytest.mark.parametrize("text", ['27["x"]', '27["x","y"]', '2/lobby,7["x",1]', f'51-7["x",{PLACEHOLDER},"y"]'])
+def test_an_event_that_asks_for_an_acknowledgement_stays_as_it_is(text: str) -> None:
+    packet = Packet(text, (b"1",))
+    assert marked(packet, UNMARKED) is packet
+
+
+def stock_offset(packet: Packet) -> Any:
+    """What socket.io-client takes for the offset (`Socket.emitEvent`): the data's last one, if it is a string."""
+    last = as_socketio(packet).data[-1]
+    return last if isinstance(last, str) else None
+
+
+@light
+@given(NAMESPACES, TEXTS, st.lists(WITH_BYTES, max_size=3), NUMBERS)
+def test_a_stock_client_finds_every_offset_and_takes_nothing_else_for_one(
+    namespace: str, event: str, args: Any, offset: int
+) -> None:
+    packet = encoded(namespace, [event, *args])
+    found = marked(packet, offset)
+    assert stock_offset(found) == (str(offset) if offset else None)
+    expected = [event, *args, str(offset)] if offset else [event, *args]
+    assert as_socketio(found).data[: len(expected)] == expected
+    assert as_socketio(found).data[len(expected) :] in ([], [None])
 
 
 def as_socketio(packet: Packet) -> SocketioPacket:

@@ -20,6 +20,8 @@ class Echo(ChatNamespace):
 
     async def on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
         """Greets the newcomer."""
+        if self.manager.is_recovered(sid, self.namespace):
+            return
         packet = event_packet(self.namespace, "toclient", {"msg": WELCOME})
         await self.cluster.log.append_to_socket(self.namespace, sid, packet)
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..cluster.local import LocalSocket
 from ..hub.manager import ClusterManager
 from ..wire import Packet, RoomId, event_packet
 from .rooms import RoomChat, Seat
@@ -22,8 +23,13 @@ class Lobby(RoomChat):
     async def on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
         """Enters under a guest's name."""
         socket = self.manager.local_socket(sid, self.namespace)
-        await self._enter(socket, LOBBY, None)
-        socket.data = Seat(LOBBY, [])
+        if not await self._resume(socket):
+            await self._enter(socket, LOBBY, None)
+            socket.data = Seat(LOBBY, [])
+
+    async def former_room(self, socket: LocalSocket) -> RoomId | None:
+        """There is one only."""
+        return LOBBY
 
     @property
     def whisper_text(self) -> str:

@@ -52,12 +52,14 @@ class RoomChat(ChatNamespace):
     async def on_connect(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
         """Joins at once where `auth` names a room, so that what the client sends next finds it joined.
 
-        A wrong room or nickname refuses the connection, with `{code, message}` as the error's data.
+        A client that comes back is where it was; if it was away for long, it enters again. A wrong room or
+        nickname refuses the connection, with `{code, message}` as the error's data.
         """
-        if not isinstance(auth, dict) or auth.get("room") is None:
+        socket = self.manager.local_socket(sid, self.namespace)
+        if await self._resume(socket) or not isinstance(auth, dict) or auth.get("room") is None:
             return
         try:
-            await self.joinroom(self.manager.local_socket(sid, self.namespace), auth)
+            await self.joinroom(socket, auth)
         except Refused as error:
             described = {"code": error.code, "message": str(error)}
             raise ConnectionRefusedError(str(error), described) from None
@@ -90,9 +92,9 @@ class RoomChat(ChatNamespace):
         nickname = socket.nickname(room)
         if to == EVERYBODY:
             packet = self._broadcast("message", self.texts.said, nickname, msg=message, extra=extra)
-            return self.cluster.log.append(room, packet, actor=socket, settle=_answer(mark))
+            return self.cluster.log.append(room, packet, actor=socket, message_id=mark, settle=_answer(mark))
         packet = self._broadcast("whisper", self.whisper_text, nickname, msg=message, extra=extra)
-        return self.cluster.log.whisper(room, to, packet, actor=socket, settle=_answer(mark))
+        return self.cluster.log.whisper(room, to, packet, actor=socket, message_id=mark, settle=_answer(mark))
 
     # --- how an application differs from another -----------------------------------------------------------
 
@@ -116,6 +118,30 @@ class RoomChat(ChatNamespace):
     def farewell(self, nickname: str) -> Packet | None:
         """What the room hears when a member leaves."""
         return self._broadcast("leave", self.texts.left, nickname)
+
+    # --- coming back -----------------------------------------------------------------------------------------
+
+    async def former_room(self, socket: LocalSocket) -> RoomId | None:
+        """The room that a client was in which comes back."""
+        name = await self.manager.get(socket.sid, "room")
+        return RoomId(self.namespace, name) if name is not None else None
+
+    async def _resume(self, socket: LocalSocket) -> bool:
+        """Seats a client that comes back in its former room; False where it has none."""
+        room = await self.former_room(socket) if socket.recovered else None
+        if room is None:
+            return False
+        if room not in socket.rooms:
+            lapsed = socket.replay.lapsed if socket.replay is not None else {}
+            if room not in lapsed:
+                return False
+            try:
+                await self._enter(socket, room, lapsed[room])
+            except NicknameTaken:
+                await self._enter(socket, room, None)
+        others = [other for other in socket.rooms if other.name is not None and other != room]
+        socket.data = Seat(room, others)
+        return True
 
     # --- steps ---------------------------------------------------------------------------------------------
 

@@ -8,24 +8,27 @@ import logging
 import time
 from dataclasses import dataclass
 
-from redis.exceptions import RedisError
-
 from ..errors import StoreError
 from ..metrics import Metrics
 from ..node import Node
 from ..settings import Settings
 from ..store.keys import Keys
-from ..store.redis import CONNECTION_ERRORS, Store
+from ..store.redis import Store
 from .delivery import Delivery, FanOut, Notices
 from .guests import Guests
-from .local import Locals
+from .local import Locals, LocalSocket
 from .nodes import Nodes
 from .reconciler import Reconciler
+from .recovery import Recovery
 from .relay import Relay
+from .restorer import Restorer
 from .roomlog import RoomLog
 from .roster import Roster
+from .sessions import Sessions
 from .sockets import Sockets
 from .supervision import end, keep_running
+from .sweeper import Sweeper
+from .vigil import Vigil
 from .writer import HighestClock, Writer
 
 logger = logging.getLogger(__name__)
@@ -66,7 +69,7 @@ class Cluster:
             self.metrics,
             open_timeout_s=settings.append_timeout_s,
         )
-        self.log = RoomLog(self.writer, self.keys)
+        self.log = RoomLog(settings, self.writer, self.keys)
         self.roster = Roster(self.store, self.writer, self.keys, node, self.relay, self.delivery)
         self.sockets = Sockets(self.store, self.writer, self.keys, node, self.relay, self.delivery)
         self.guests = Guests(self.store, self.keys)
@@ -77,20 +80,50 @@ class Cluster:
             self.metrics,
             lease_s=settings.lease_s,
             connections=lambda: len(self.locals.by_eio_sid),
+            delivered=self.relay.delivered,
+            confirmed_after_s=settings.confirmed_after_s,
             on_beat=self._after_beat,
             on_data_loss=self._check_everything,
         )
-        self.reconciler = Reconciler(
-            self.store, self.keys, node, self.locals, self.writer, self.roster, self.sockets
+        self.sessions = Sessions(settings, self.store, self.writer, self.keys, node)
+        self.recovery = Recovery(
+            settings,
+            self.store,
+            self.keys,
+            self.locals,
+            self.relay,
+            self.delivery,
+            fanout,
+            self.log,
+            self.sessions,
+            self.roster,
+            self.sockets,
+            self.nodes,
+            metrics,
         )
-        self._fanout = fanout
+        self.reconciler = Reconciler(
+            self.store, self.keys, node, self.locals, self.writer, self.sessions, self.roster, self.sockets
+        )
+        self.sweeper = Sweeper(
+            settings, self.store, self.keys, self.nodes, self.sessions, self.roster, self.sockets, metrics
+        )
+        self.restorer = Restorer(self.writer, self.keys, node, self.nodes, self.roster, fanout, metrics)
+        self.delivery.start_over = self.restorer.start_over
+        self.vigil = Vigil(settings.lease_s, self._check_sockets)
+        self._beaten = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Starts the loops; the node is ready when `readiness()` says so."""
         if self._loops:
             return
-        loops = {"writer": self.writer.run, "relay": self.relay.run, "heartbeat": self.nodes.run}
+        loops = {
+            "writer": self.writer.run,
+            "relay": self.relay.run,
+            "heartbeat": self.nodes.run,
+            "sweeper": self._sweep,
+            "vigil": self.vigil.run,
+        }
         self._loops = [
             asyncio.create_task(keep_running(name, loop, self.metrics), name=f"clusterkit {name}")
             for name, loop in loops.items()
@@ -111,6 +144,7 @@ class Cluster:
         except StoreError as error:
             logger.warning("Redis was not told that this node stops: %s", error)
         await self.guests.stop()
+        await self.restorer.stop()
         await end(loops)
         await self.store.aclose()
 
@@ -126,18 +160,36 @@ class Cluster:
         return Readiness(True, "ready", age_s)
 
     async def _after_beat(self) -> None:
-        await self.reconciler.reconcile()
+        self._beaten.set()
+
+    async def put_away(self, socket: LocalSocket, silent_s: float) -> None:
+        """Gives up a socket whose connection broke; its client was silent for so long.
+
+        Raises Stale, StoreError.
+        """
+        confirmed = self.nodes.confirmed
+        await self.sessions.put_away(socket.sid, socket.generation, silent_s=silent_s, confirmed=confirmed)
+
+    async def _sweep(self) -> None:
+        """Once after each heartbeat that was answered."""
+        while True:
+            await self._beaten.wait()
+            self._beaten.clear()
+            await self.reconciler.reconcile()
+            await self.sweeper.look()
 
     async def _check_everything(self) -> None:
         """Redis lost data: rooms that lost entries, and sockets it does not know, start over."""
-        self.relay.verify()
-        sockets = list(self.locals.sockets.values())
         try:
-            owned = await self.sockets.owned(sockets)
-        except (RedisError, *CONNECTION_ERRORS) as error:
+            await self._check_sockets()
+        except StoreError as error:
             logger.warning("could not check the sockets: %s", error)
-            return
-        for socket, still in zip(sockets, owned, strict=True):
-            if not still and socket.sid in self.locals.sockets:
-                self.metrics.stale_sockets += 1
-                self._fanout.close(socket, "lost by Redis")
+        self.relay.verify()
+
+    async def _check_sockets(self) -> None:
+        """Ends the connections whose sockets another node has, or Redis has lost. Raises StoreUnavailable."""
+        sockets = [socket for socket in self.locals.sockets.values() if socket.held is None]
+        owned = await self.sockets.owned(sockets)
+        gone = [socket for socket, still in zip(sockets, owned, strict=True) if not still]
+        here = [socket for socket in gone if self.locals.sockets.get(socket.sid) is socket]
+        self.restorer.start_over(here, "it is not this node's any more")

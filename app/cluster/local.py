@@ -26,6 +26,24 @@ class Cursor:
         self.behind = behind
 
 
+class Replay:
+    """What a socket that came back is still to be sent, from its logs; until then it gets nothing of them here.
+
+    `offset`: the clock up to which it has everything. `floors`: its rooms -> clock up to which entries are not
+    for it. `lapsed`: rooms it left while it was away -> its nickname there. `page`, `own_last`: what was read
+    already, and the newest clock of its own log then.
+    """
+
+    __slots__ = ("floors", "lapsed", "offset", "own_last", "page")
+
+    def __init__(self, offset: int, floors: dict[RoomId, int], lapsed: dict[RoomId, str]) -> None:
+        self.offset = offset
+        self.floors = floors
+        self.lapsed = lapsed
+        self.page: Any = None  # `cluster.recovery`'s
+        self.own_last = 0
+
+
 class LocalSocket(Cursor):
     """A Socket.IO socket of this node; as a cursor, the log of what is sent to it alone."""
 
@@ -38,12 +56,17 @@ class LocalSocket(Cursor):
         "generation",
         "held",
         "leaving",
+        "lineage",
+        "lost",
         "namespace",
+        "recovered",
+        "recovers",
+        "replay",
         "rooms",
         "sid",
     )
 
-    def __init__(self, sid: str, eio_sid: str, namespace: str) -> None:
+    def __init__(self, sid: str, eio_sid: str, namespace: str, lineage: str = "") -> None:
         super().__init__(0, behind=False)
         self.sid = sid
         self.eio_sid = eio_sid
@@ -55,6 +78,11 @@ class LocalSocket(Cursor):
         self.entered = 0  # clock at which it became one of everybody
         self.doomed = False  # to be disconnected as soon as it is connected
         self.leaving = False  # its disconnect handler runs
+        self.lineage = lineage  # what the client behind it is known by, "" where it cannot recover
+        self.recovers = bool(lineage)  # its events carry their offsets
+        self.recovered = False  # it has taken up an earlier connection's state
+        self.lost = False  # it is not ours any more, or entries of its logs are gone: it will not come back
+        self.replay: Replay | None = None  # until it was sent what it has missed
         self.data: Any = None  # the app's own view of this socket, never shared
 
     def __str__(self) -> str:
@@ -134,8 +162,9 @@ class Locals:
 
     def remove(self, socket: LocalSocket) -> None:
         """Lets a socket go; it is a member of nothing here from now on."""
-        if self.sockets.pop(socket.sid, None) is None:
+        if self.sockets.get(socket.sid) is not socket:
             return
+        del self.sockets[socket.sid]
         self.namespaces[socket.namespace] -= 1
         if not self.namespaces[socket.namespace]:
             del self.namespaces[socket.namespace]

@@ -7,7 +7,9 @@ a canary to the node's own inbox; it comes back through `cluster.relay`.
 
 import asyncio
 import logging
+import math
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +18,7 @@ from redis.exceptions import RedisError
 
 from ..errors import StoreUnavailable
 from ..metrics import Metrics
-from ..node import Node
+from ..node import Node, new_sid
 from ..store.keys import Keys
 from ..store.redis import CONNECTION_ERRORS, Store
 from ..wire import Canary, encode_body, from_json, to_json
@@ -38,6 +40,7 @@ class NodeRecord:
     started_at: str
     connections: int
     draining: bool
+    confirmed: int = 0  # its clients have received all entries up to this clock
     answered_beats: int = 0  # own heartbeats answered since its counter moved
 
     def alive(self, lease_s: float) -> bool:
@@ -46,7 +49,11 @@ class NodeRecord:
 
 
 class Nodes:
-    """The registry as this node sees it. `connections` tells how many this node has."""
+    """The registry as this node sees it.
+
+    `connections` tells how many this node has, `delivered` the clock up to which everything was delivered here,
+    `confirmed_after_s` how long after that its clients must have received it.
+    """
 
     def __init__(
         self,
@@ -57,6 +64,8 @@ class Nodes:
         *,
         lease_s: float,
         connections: Callable[[], int],
+        delivered: Callable[[], int],
+        confirmed_after_s: float,
         on_beat: Callable[[], Awaitable[None]],
         on_data_loss: Callable[[], Awaitable[None]],
     ) -> None:
@@ -66,10 +75,13 @@ class Nodes:
         self._metrics = metrics
         self._lease_s = lease_s
         self._connections = connections
+        self._delivered = delivered
+        self._deliveries = deque([0], maxlen=math.ceil(confirmed_after_s / BEAT_S) + 2)  # clocks, a beat each
         self._on_beat = on_beat
         self._on_data_loss = on_data_loss
         self._beat = 0
         self._seen: dict[str, NodeRecord] = {}  # node id -> record
+        self.epoch = b""  # another one tells that Redis was emptied
         self.answered_s = float("-inf")  # monotonic time of the last answered heartbeat
         self.draining = False
         self._left = False
@@ -102,20 +114,28 @@ class Nodes:
         pipeline.hset(self._keys.nodes, node_id, self._own_record(self._beat + 1))
         pipeline.hgetall(self._keys.nodes)
         pipeline.publish(self._keys.inbox(node_id), canary)
-        former, _, records, _ = await pipeline.execute()
+        pipeline.set(self._keys.epoch, new_sid(), nx=True)
+        pipeline.get(self._keys.epoch)
+        former, _, records, _, _, epoch = await pipeline.execute()
         self._beat += 1
+        self._deliveries.append(max(self._deliveries[-1], self._delivered()))
         self.answered_s = time.monotonic()
         self._look(records, beats=1)
         await self._forget_dead()
-        if self._beat > 1 and (former is None or from_json(former)["beat"] < self._beat - 1):
+        lost = former is None or from_json(former)["beat"] < self._beat - 1
+        if self._beat > 1 and (lost or epoch != self.epoch):
             await self._lost()
+        self.epoch = epoch
         await self._on_beat()
 
     async def leave(self) -> None:
-        """Takes this node out of the registry, for good. Raises StoreUnavailable."""
+        """Takes this node out of the registry, for good; if it still has sockets there, others will bury it.
+
+        Raises StoreUnavailable.
+        """
         self._left = True
         async with self._beating:  # one that is under way would register it again
-            await self._store.answer(self._store.client.hdel(self._keys.nodes, self._node.node_id))
+            await self._take_out(self._node.node_id)
 
     async def all(self) -> list[NodeRecord]:
         """Every node in the registry, dead ones among them until they are forgotten.
@@ -142,6 +162,23 @@ class Nodes:
             record = self._seen[node_id] = _record(node_id, from_json(found))
         return record if self.is_alive(record) else None
 
+    @property
+    def confirmed(self) -> int:
+        """The clock up to which clients of this node have received everything: a ping behind it was answered.
+
+        It is counted in heartbeats, since a node that is stopped for a while does not ping either.
+        """
+        full = len(self._deliveries) == self._deliveries.maxlen
+        return self._deliveries[0] if full else 0
+
+    def record(self, node_id: str) -> NodeRecord | None:
+        """What was last seen of a node."""
+        return self._seen.get(node_id)
+
+    def dead(self) -> list[NodeRecord]:
+        """The nodes that have not beaten within their lease."""
+        return [record for record in self._seen.values() if not self.is_alive(record)]
+
     def _own_record(self, beat: int) -> str:
         return to_json(
             {
@@ -150,6 +187,7 @@ class Nodes:
                 "started_at": self._node.started_at,
                 "connections": self._connections(),
                 "draining": self.draining,
+                "confirmed": self.confirmed,
             }
         )
 
@@ -167,8 +205,13 @@ class Nodes:
     async def _forget_dead(self) -> None:
         for record in list(self._seen.values()):
             if not record.alive(self._lease_s * FORGET_LEASES):
-                logger.warning("node %s has not been heard of for long; it is forgotten", record.node_id)
-                await self._store.answer(self._store.client.hdel(self._keys.nodes, record.node_id))
+                await self._take_out(record.node_id)
+
+    async def _take_out(self, node_id: str) -> None:
+        """Not while it has sockets: who finds them looks for nodes in the registry."""
+        if not await self._store.answer(self._store.client.scard(self._keys.node_sockets(node_id))):
+            await self._store.answer(self._store.client.hdel(self._keys.nodes, node_id))
+            logger.info("node %s is out of the registry", node_id)
 
     async def _lost(self) -> None:
         self._metrics.data_losses += 1
@@ -186,4 +229,5 @@ def _record(node_id: str, fields: dict[str, Any]) -> NodeRecord:
         fields["started_at"],
         fields["connections"],
         fields["draining"],
+        fields.get("confirmed", 0),
     )

@@ -11,16 +11,15 @@ from redis.exceptions import RedisError
 
 from ..errors import Stale, StoreError
 from ..node import Node
-from ..store.keys import Keys, room_of_field
+from ..store.keys import Keys
 from ..store.redis import CONNECTION_ERRORS, Store
 from .local import Locals
 from .roster import Roster
+from .sessions import Sessions
 from .sockets import Sockets
 from .writer import Writer
 
 logger = logging.getLogger(__name__)
-
-ROOM = b"r:"  # fields of a socket's hash that name its rooms begin with this
 
 
 class Reconciler:
@@ -33,6 +32,7 @@ class Reconciler:
         node: Node,
         locals_: Locals,
         writer: Writer,
+        sessions: Sessions,
         roster: Roster,
         sockets: Sockets,
     ) -> None:
@@ -41,6 +41,7 @@ class Reconciler:
         self._node = node
         self._locals = locals_
         self._writer = writer
+        self._sessions = sessions
         self._roster = roster
         self._sockets = sockets
         self._suspected = False
@@ -64,13 +65,19 @@ class Reconciler:
             logger.warning("could not compare this node's sockets with Redis': %s", error)
 
     async def _end(self, sid: str) -> None:
-        fields: dict[bytes, bytes] = await self._store.client.hgetall(self._keys.socket(sid))  # type: ignore[assignment]
-        generation, namespace = int(fields.get(b"g", 0)), fields.get(b"s", b"/").decode()
-        rooms = [room_of_field(field.removeprefix(ROOM).decode()) for field in fields if field.startswith(ROOM)]
+        (session,) = await self._sessions.read([sid])
+        if session is None or session.node_id != self._node.node_id:
+            held = self._keys.node_sockets(self._node.node_id)
+            await self._store.answer(self._store.client.srem(held, sid))
+            return
         logger.warning("socket %s had ended here without Redis knowing it; it is ended there", sid)
+        generation = session.generation
         try:
-            for room in rooms:
+            if session.lineage:  # its client may come back
+                await self._sessions.put_away(sid, generation, silent_s=0, confirmed=0)
+                return
+            for room in session.rooms:
                 await self._roster.leave(sid, room, generation=generation)
-            await self._sockets.disconnect(sid, namespace, generation)
+            await self._sockets.disconnect(sid, session.namespace, generation)
         except Stale:
             logger.info("socket %s is gone from Redis, or another node's", sid)

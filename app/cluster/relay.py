@@ -130,6 +130,10 @@ class Relay:
         """Redis lost data: reads all tails, so that every log that lost entries is found out."""
         self._fall_behind([*self._locals.rooms.values(), *self._locals.sockets.values()])
 
+    def delivered(self) -> int:
+        """The clock up to which everything was delivered here; 0 while that is not known."""
+        return 0 if self._holding or not self.listening else self._highest.value
+
     @property
     def listening(self) -> bool:
         """Whether the listener has a connection and the subscriptions it began with are confirmed."""

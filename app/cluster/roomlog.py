@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, TypeVar, overload
 
 from ..errors import NoSuchMember, NotConnected, Stale
+from ..settings import Settings
 from ..store.keys import Keys
 from ..store.resp import Packed, pack, pack_one
 from ..store.scripts import script
@@ -33,9 +34,10 @@ _RECIPIENT = "\x00"
 class RoomLog:
     """The log's writing side."""
 
-    def __init__(self, writer: Writer, keys: Keys) -> None:
+    def __init__(self, settings: Settings, writer: Writer, keys: Keys) -> None:
         self._writer = writer
         self._keys = keys
+        self._sent_limits = (settings.sent_ids_max, settings.sent_ids_ttl_s)
         self._event_append = script("event_append")
         self._sender = lru_cache(SENDERS_CACHED)(self._pack_sender)
 
@@ -52,6 +54,7 @@ class RoomLog:
         *,
         skip: Sequence[str] = (),
         actor: LocalSocket | None = None,
+        message_id: str | None = None,
         settle: Callable[[int], Settled],
     ) -> "asyncio.Future[Settled]": ...
 
@@ -62,17 +65,37 @@ class RoomLog:
         *,
         skip: Sequence[str] = (),
         actor: LocalSocket | None = None,
+        message_id: str | None = None,
         settle: Callable[[int], Any] | None = None,
     ) -> "asyncio.Future[Any]":
         """An event to all members of `room` but those whose sids are in `skip`.
 
-        `actor`: the socket that sends it, if one does; its generation is checked. `settle`: what the future
+        `actor`: the socket that sends it, if one does; its generation is checked. `message_id`: what its client
+        calls it; sent again it is not appended again, and the future holds the same. `settle`: what the future
         holds instead of the clock is what this makes of it; what it raises is the future's, too.
         """
+        settled = clock_of if settle is None else _then(settle)
+        if message_id is not None and actor is not None:
+            return self._append_once(room, encode_event(packet, skip), actor, message_id, settled)
         sender = (actor.sid, actor.generation) if actor is not None else None
         keys, packed_args = self._sender(room, sender)
         args = Packed(EVENT_ARGS, packed_args + pack_one(encode_event(packet, skip)))
-        return self._writer.submit(self._event_append, keys, args, clock_of if settle is None else _then(settle))
+        return self._writer.submit(self._event_append, keys, args, settled)
+
+    def _append_once(
+        self, room: RoomId, body: bytes, actor: LocalSocket, message_id: str, settle: Callable[[bytes], Any]
+    ) -> "asyncio.Future[Any]":
+        keys = self._keys.room(room)
+        return self._writer.submit(
+            script("message_append"),
+            (keys.log, keys.last, keys.members, self._keys.socket(actor.sid), self._sent(actor)),
+            (keys.channel, actor.generation, body, message_id, *self._sent_limits),
+            settle,
+        )
+
+    def _sent(self, actor: LocalSocket) -> str:
+        """What a client has sent: all its sockets if it can recover, else this one."""
+        return self._keys.sent(actor.lineage or actor.sid)
 
     def _pack_sender(self, room: RoomId, sender: tuple[str, int] | None) -> tuple[Packed, bytes]:
         """Of an event's call, the keys and the arguments ahead of the body."""
@@ -105,6 +128,7 @@ class RoomLog:
         packet: Packet,
         *,
         actor: LocalSocket,
+        message_id: str | None = None,
         settle: Callable[[int], Settled],
     ) -> "asyncio.Future[Settled]": ...
 
@@ -115,11 +139,12 @@ class RoomLog:
         packet: Packet,
         *,
         actor: LocalSocket,
+        message_id: str | None = None,
         settle: Callable[[int], Any] | None = None,
     ) -> "asyncio.Future[Any]":
         """An event to the member called `nickname` and to the sender. Fails with NoSuchMember.
 
-        `settle`: as for `append`.
+        `message_id` and `settle`: as for `append`.
         """
         keys = self._keys.room(room)
         to = (actor.sid, _RECIPIENT)
@@ -132,8 +157,8 @@ class RoomLog:
 
         return self._writer.submit(
             script("whisper_append"),
-            (keys.log, keys.last, keys.roster, self._keys.socket(actor.sid)),
-            (keys.channel, actor.generation, nickname, before, after),
+            (keys.log, keys.last, keys.roster, self._keys.socket(actor.sid), self._sent(actor)),
+            (keys.channel, actor.generation, nickname, before, after, message_id or "", *self._sent_limits),
             heard,
         )
 

@@ -88,6 +88,14 @@ class Roster:
         await self._entered(socket, room, clock)
         return entered
 
+    async def restore(self, socket: LocalSocket, room_id: RoomId, nickname: str) -> None:
+        """Makes a socket a member again of a room that Redis has forgotten; nobody is told.
+
+        Raises NicknameTaken, Stale, StoreError.
+        """
+        joined = encode_body(Joined(socket.sid, nickname, self._node.node_id))
+        await self._submit_enter(socket, room_id, nickname, joined, "", {})
+
     async def _room_for(self, socket: LocalSocket, room_id: RoomId) -> LocalRoom:
         """The room, open, and among the socket's: the entry may come back before the reply does."""
         if room_id not in socket.rooms:
@@ -107,7 +115,7 @@ class Roster:
         tried again), makes the socket a member now."""
         await room.reached(clock)
         if socket.rooms.get(room.room) is room and not room.closed:
-            self._delivery.admit(room, socket)
+            self._delivery.admit(room, socket, clock)
 
     def _submit_enter(
         self,
@@ -179,12 +187,18 @@ class Roster:
             await room.reached(clock)
 
     def leave(
-        self, sid: str, room_id: RoomId, *, generation: int | None = None, forget: Sequence[str] = ()
+        self,
+        sid: str,
+        room_id: RoomId,
+        *,
+        generation: int | None = None,
+        lapse: bool = False,
+        forget: Sequence[str] = (),
     ) -> "asyncio.Future[int]":
         """Ends a membership, on whichever node. The clock is 0 where there was none.
 
-        Those who stay hear the farewell it was entered with; `forget`: bound data that goes with it. Fails
-        with Stale, StoreError.
+        Those who stay hear the farewell it was entered with. `lapse`: the socket remembers the room, to enter it
+        again if it comes back; `forget`: bound data that goes with it. Fails with Stale, StoreError.
         """
         keys, acting = self._keys.room(room_id), "" if generation is None else str(generation)
         return self._writer.submit(
@@ -192,7 +206,7 @@ class Roster:
             (keys.log, keys.last, keys.members, keys.roster, self._keys.rooms, self._keys.socket(sid)),
             (
                 *(keys.channel, acting, sid, keys.field),
-                encode_body(Left(sid)),
+                *(encode_body(Left(sid)), "1" if lapse else ""),
                 *[DATA + key for key in forget],
             ),
             lambda reply: 0 if reply == b"absent" else clock_of(reply),

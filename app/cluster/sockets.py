@@ -43,23 +43,27 @@ class Sockets:
             clock = await self._writer.submit(
                 script("socket_connect"),
                 (self._keys.socket(socket.sid), *self._everybody(socket.namespace), self._own_sockets()),
-                (socket.sid, socket.namespace, self._node.node_id),
+                (socket.sid, socket.namespace, self._node.node_id, socket.lineage),
                 clock_of,
             )
         except BaseException:
             del socket.rooms[everybody]
             self._relay.release(room)
             raise
-        self._delivery.admit(room, socket)
+        self._delivery.admit(room, socket, clock)
         room.newest = socket.entered = clock
 
-    def disconnect(self, sid: str, namespace: str, generation: int) -> "asyncio.Future[int]":
-        """Forgets a socket that has left its rooms. Fails with Stale, StoreError."""
+    def disconnect(
+        self, sid: str, namespace: str, generation: int, *, keep_s: float | None = None
+    ) -> "asyncio.Future[int]":
+        """Forgets a socket that has left its rooms, `keep_s` after its client's last sign of life, if it is away
+        and its client may come back. Fails with Stale, StoreError."""
         log = (self._keys.socket_log(sid), self._keys.socket_last(sid))
+        keep_ms = "" if keep_s is None else round(keep_s * 1000)
         return self._writer.submit(
             script("socket_disconnect"),
-            (self._keys.socket(sid), *self._everybody(namespace), self._own_sockets(), *log),
-            (sid, generation),
+            (self._keys.socket(sid), *self._everybody(namespace), self._own_sockets(), *log, self._keys.away),
+            (sid, generation, keep_ms),
             clock_of,
             essential=True,
         )
@@ -90,11 +94,14 @@ class Sockets:
         return default if value is None else from_json(value)
 
     async def owned(self, sockets: list[LocalSocket]) -> list[bool]:
-        """For each socket of this node, whether Redis still has it in the generation it has here."""
+        """For each socket of this node, whether Redis still has it in the generation it has here.
+
+        Raises StoreUnavailable.
+        """
         pipeline = self._store.client.pipeline(transaction=False)
         for socket in sockets:
             pipeline.hget(self._keys.socket(socket.sid), "g")
-        generations = await pipeline.execute()
+        generations = await self._store.answer(pipeline.execute())
         return [
             generation == str(socket.generation).encode()
             for socket, generation in zip(sockets, generations, strict=True)

@@ -45,6 +45,13 @@ async def keep_running(name: str, loop: Callable[[], Awaitable[None]], metrics: 
         pause_s = min(pause_s * 2, PAUSE_MAX_S)
 
 
+async def gather_all(awaitables: Iterable[Awaitable[object]]) -> None:
+    """Waits for all of them, and only then raises the first error there was, if any."""
+    for outcome in await asyncio.gather(*awaitables, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
 async def end(tasks: Iterable["asyncio.Task[None]"]) -> None:
     """Cancels tasks until they are done.
 

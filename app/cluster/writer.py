@@ -104,7 +104,7 @@ class Writer:
         self._metrics = metrics
         self._append_timeout_s = settings.append_timeout_s
         self._queue_max = settings.append_queue_max
-        self._log_limits = pack((settings.log_max_entries, settings.recovery_window_s)).data
+        self._log_limits = pack((settings.log_max_entries, settings.log_max_age_s)).data
         self._beginning = lru_cache(BEGINNINGS_CACHED)(self._pack_beginning)
         self._waiting: deque[Call] = deque()
         self._pipeline: deque[Call] = deque()

@@ -31,7 +31,7 @@ class Emitter:
         self._metrics = Metrics()
         self._store = Store(settings.redis_url, settings.redis_timeout_s, f"clusterkit-emitter-{writer_id}")
         self._writer = Writer(settings, self._store, keys, writer_id, HighestClock(), self._metrics)
-        self._emission = Emission(RoomLog(self._writer, keys))
+        self._emission = Emission(RoomLog(settings, self._writer, keys))
         self._loop: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:

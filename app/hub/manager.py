@@ -9,6 +9,7 @@ when the server calls something of a manager that is not here.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -18,15 +19,16 @@ from socketio import AsyncManager, packet
 from ..cluster.cluster import Cluster, Readiness
 from ..cluster.local import LocalSocket
 from ..cluster.roster import Member
-from ..cluster.supervision import end
-from ..errors import NotConnected, Refused, StoreError
+from ..cluster.supervision import end, gather_all
+from ..errors import NotConnected, Refused, Stale, StoreError
 from ..metrics import Metrics
-from ..node import Node, new_sid
+from ..node import Node
 from ..settings import Settings, load_settings
 from ..transport.fanout import FanOut
 from ..wire import Answer, Ask, Enter, Packet, RoomId
 from .emission import Emission, Target, encode
 from .requests import Requests
+from .returning import Returning
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
         self.fanout = FanOut(self.metrics, send_buffer_bytes=self.settings.send_buffer_bytes)
         self.cluster = Cluster(self.settings, self.node, self.fanout, self, self.metrics)
         self.requests = Requests(self.cluster, self.fanout)
+        self.returning = Returning(self.settings.recovery, self.cluster, self.fanout)
         self._emission = Emission(self.cluster.log)
         self._leaving: dict[str, asyncio.Future[None]] = {}  # sid -> done when the server has disconnected it
         self._tasks: set[asyncio.Task[None]] = set()
@@ -84,17 +87,21 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
 
         Raises StoreError.
         """
+        presented = self.returning.presented(eio_sid, namespace)
         if self.cluster.locals.of_connection(eio_sid, namespace) is not None:
             return None
-        socket = LocalSocket(new_sid(), eio_sid, namespace)
-        self.cluster.locals.add(socket)
         try:
-            await self.cluster.sockets.connect(socket)
+            socket = await self.returning.take_up(eio_sid, namespace, presented)
+            if socket is None:
+                socket = await self.returning.start_anew(eio_sid, namespace, presented)
         except BaseException:
-            self._forget(socket)
             self.cluster.reconciler.suspect()
             raise
         return socket.sid
+
+    def is_recovered(self, sid: str, namespace: str = "/") -> bool:
+        """Whether a socket of this node has taken up an earlier connection's state. Raises NotConnected."""
+        return self.local_socket(sid, namespace).recovered
 
     async def connect(self, sid: str, namespace: str) -> str:
         """The client was told that it is connected: what came for it meanwhile goes out.
@@ -106,13 +113,16 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
             sid = await self.pre_connect(sid, namespace) or ""
             socket = self.cluster.locals.socket(sid, namespace)
         if socket is not None and socket.held is not None:
+            if socket.replay is not None:
+                await self.returning.enter_again(socket, named=True)
+                await self.cluster.recovery.replay(socket)
             held, socket.held = socket.held, None
             for packet_ in held:  # ahead of what waits for the next flush
                 self.fanout.send(socket.eio_sid, packet_)
             if socket.doomed:
                 self.disconnect_local(socket)
             elif not self.fanout.is_open(socket):  # it ended while it was connecting
-                await self.disconnect(sid, namespace, ignore_queue=True)
+                await self.disconnect(sid, namespace, ignore_queue=True, broken=True)
         return sid
 
     def pre_disconnect(self, sid: str, namespace: str) -> str | None:
@@ -142,7 +152,11 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
 
     async def disconnect(self, sid: str, namespace: str, **kwargs: Any) -> None:
         """Removes a socket of this node from its rooms and from the cluster; on another node, as
-        `can_disconnect`."""
+        `can_disconnect`.
+
+        `broken`: its connection has gone by itself, so that its client may come back, if it can; `silent_s`:
+        since its last sign of life.
+        """
         socket = self.cluster.locals.socket(sid, namespace)
         if socket is None:
             if not kwargs.get("ignore_queue"):
@@ -150,17 +164,25 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
             return
         rooms = [room_id for room_id in socket.rooms if room_id.name is not None]
         self._forget(socket)
-        ends = [self.cluster.roster.leave(sid, room, generation=socket.generation) for room in rooms]
-        ends.append(self.cluster.sockets.disconnect(sid, namespace, socket.generation))
-        outcomes = await asyncio.gather(*ends, return_exceptions=True)
-        if any(isinstance(outcome, StoreError) for outcome in outcomes):
-            logger.warning("socket %s is gone, but Redis was not told yet", sid)
+        try:
+            if kwargs.get("broken") and socket.lineage and not socket.lost:
+                await self.cluster.put_away(socket, kwargs.get("silent_s", 0.0))
+                return
+            leave = self.cluster.roster.leave
+            with contextlib.suppress(Stale):
+                await gather_all(leave(sid, room, generation=socket.generation) for room in rooms)
+            await self.cluster.sockets.disconnect(sid, namespace, socket.generation)
+        except Stale:
+            logger.debug("socket %s has another connection, or Redis has lost it", sid)
+        except StoreError as error:
+            logger.warning("socket %s is gone, but Redis was not told yet: %s", sid, error)
             self.cluster.reconciler.suspect()
 
     def _forget(self, socket: LocalSocket) -> None:
         self.cluster.locals.remove(socket)
         self.cluster.sockets.release(socket)
         self.requests.gone(socket.sid)
+        self.returning.forgotten(socket.sid)
         leaving = self._leaving.pop(socket.sid, None)
         if leaving is not None and not leaving.done():
             leaving.set_result(None)
@@ -188,6 +210,10 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
         """Whether a socket of this node is connected: neither about to be nor about to go."""
         socket = self.cluster.locals.socket(sid, namespace)
         return socket is not None and socket.held is None and not socket.leaving
+
+    def serves(self, sid: str, namespace: str) -> bool:
+        """Whether a socket of this node is connected and, as far as is known, still this node's."""
+        return self.is_connected(sid, namespace) and not self.cluster.locals.sockets[sid].lost
 
     def is_pre_connected(self, sid: str, namespace: str) -> bool:
         """Whether a socket of this node waits for its connect handler."""

@@ -18,7 +18,7 @@ from ..cluster.supervision import end
 from ..errors import ClusterKitError, NotConnected, StoreUnavailable
 from ..node import looks_like_sid
 from ..transport.fanout import FanOut
-from ..wire import Answer, Ask, Enter, Packet, RoomId, from_json, to_json, with_ack_id
+from ..wire import UNMARKED, Answer, Ask, Enter, Packet, RoomId, from_json, to_json, with_ack_id
 from .acknowledgements import Acknowledgements
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,8 @@ class Requests:
         """Puts a question to clients, to each under a number of its own."""
         for socket in sockets:
             ack_id = self._acknowledgements.expect(socket.sid, ask.node_id, ask.ask_id)
-            self._fanout.write((socket,), with_ack_id(ask.packet, socket.namespace, ack_id))
+            question = with_ack_id(ask.packet, socket.namespace, ack_id)
+            self._fanout.write((socket,), question, offset=UNMARKED)
 
     def expects(self, sid: str, ack_id: int) -> bool:
         """Whether a client was asked this."""

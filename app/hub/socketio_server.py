@@ -177,12 +177,14 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
     # --- one packet's turn ---------------------------------------------------------------------------------
 
     async def _dispatch(self, eio_sid: str, pkt: packet.Packet) -> "asyncio.Future[Any] | None":
+        if not self.manager.cluster.vigil.look():
+            await self.manager.cluster.vigil.certain()
         if eio_sid not in self.environ:
             return None
         if pkt.packet_type == packet.CONNECT:
             await self._handle_connect(eio_sid, pkt.namespace, pkt.data)
         elif pkt.packet_type == packet.DISCONNECT:
-            await self._handle_disconnect(eio_sid, pkt.namespace, self.reason.CLIENT_DISCONNECT)
+            await self._handle_disconnect(eio_sid, pkt.namespace)
         else:
             return await self._handle_ordered_event(eio_sid, pkt)
         return None
@@ -195,6 +197,7 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
             error = self.packet_class(packet.CONNECT_ERROR, {"message": "Invalid namespace"}, namespace)
             await self._send_packet(eio_sid, error)
             return
+        self.manager.returning.present(eio_sid, namespace or "/", data)
         try:
             await super()._handle_connect(eio_sid, namespace, data)
         except StoreError as error:
@@ -206,7 +209,7 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
             await self._abandon(eio_sid, namespace)
 
     async def _handle_disconnect(self, eio_sid: str, namespace: str | None, reason: str | None = None) -> None:
-        """As python-socketio's, whatever the app's handler does."""
+        """As python-socketio's, whatever the app's handler does; without a reason the client has said goodbye."""
         namespace = namespace or "/"
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
         if sid is None or not self.manager.is_connected(sid, namespace):
@@ -218,7 +221,10 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
             self._metrics.handler_errors += 1
             logger.exception("the disconnect handler of %s failed", namespace)
         finally:
-            await self.manager.disconnect(sid, namespace, ignore_queue=True)
+            silent_s = self.eio.ping_timeout if reason == self.reason.PING_TIMEOUT else 0.0
+            await self.manager.disconnect(
+                sid, namespace, ignore_queue=True, broken=reason is not None, silent_s=silent_s
+            )
 
     def _knows(self, namespace: str) -> bool:
         if self.namespaces == "*":
@@ -230,13 +236,14 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
         namespace = namespace or "/"
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
         if sid is not None and not self.manager.is_connected(sid, namespace):
-            await self.manager.disconnect(sid, namespace, ignore_queue=True)
+            recovered = self.manager.is_recovered(sid, namespace)
+            await self.manager.disconnect(sid, namespace, ignore_queue=True, broken=recovered)
         await self._close(eio_sid)
 
     async def _handle_ordered_event(self, eio_sid: str, pkt: packet.Packet) -> "asyncio.Future[Any] | None":
         namespace = pkt.namespace or "/"
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
-        if sid is None or not self.manager.is_connected(sid, namespace):
+        if sid is None or not self.manager.serves(sid, namespace):
             return None
         try:
             result = await self._trigger_event(pkt.data[0], namespace, sid, *pkt.data[1:])
@@ -268,6 +275,8 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
         self._send(eio_sid, self.packet_class(packet.ACK, namespace=pkt.namespace, id=pkt.id, data=data))
 
     async def _send_packet(self, eio_sid: str, pkt: packet.Packet) -> None:
+        if pkt.packet_type == packet.CONNECT:
+            pkt.data |= self.manager.returning.pid(eio_sid, pkt.namespace or "/")
         self._send(eio_sid, pkt)
 
     def _send(self, eio_sid: str, pkt: packet.Packet) -> None:

@@ -38,6 +38,8 @@ class Keys:
         self.rooms = f"{base}rooms"  # sorted set: room field -> member count
         self.nodes = f"{base}nodes"  # hash: node id -> heartbeat, address, ... as JSON
         self.guests = f"{base}guests"  # hash: kind of guest -> last number given out
+        self.epoch = f"{base}epoch"  # string: made when Redis was last empty
+        self.away = f"{base}away"  # sorted set: sid -> ms at which its grace ends
         self.room = lru_cache(ROOMS_CACHED)(self._room)
 
     def _room(self, room: RoomId) -> RoomKeys:
@@ -48,7 +50,11 @@ class Keys:
         )
 
     def socket(self, sid: str) -> str:
-        """Hash: `n` node, `g` generation, `s` namespace, `r:<room>` entered, `d:<key>` bound data (JSON)."""
+        """Hash: `n` node or "" (away), `g` generation, `s` namespace, `e` entered everybody, `l` lineage,
+        `t` clock of the newest connection, `a` ms of the last sign of life, `c` confirmed clock, `r:<room>`
+        entered, `f:<room>` farewell, `x:<room>` entered and nickname where it left while away, `z` clock at which
+        it was written anew, `d:<key>` bound data (JSON).
+        """
         return f"{self._base}socket:{quote(sid, safe='')}"
 
     def socket_log(self, sid: str) -> str:
@@ -62,6 +68,10 @@ class Keys:
     def writer(self, writer_id: str) -> str:
         """Hash: `applied` number of the last append, and the replies of the newest pipeline by number."""
         return f"{self._base}writer:{writer_id}"
+
+    def sent(self, lineage: str) -> str:
+        """Sorted set: message id -> clock, of what one client has sent."""
+        return f"{self._base}sent:{quote(lineage, safe='')}"
 
     def node_sockets(self, node_id: str) -> str:
         """Set: sids to put away if the node dies."""

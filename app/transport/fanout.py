@@ -2,7 +2,8 @@
 
 A message's way, 5 of 5: an entry's packet is encoded once, joined with the others that wait for the same
 room, and each member's transport gets one write a flush. Who is a member, and in which order entries come,
-was decided before.
+was decided before. Clients that can recover get frames of their own, which carry the packets' offsets; of each
+kind they are made when somebody needs them, and once.
 
 With nothing else to do a packet leaves at once. While every turn of the loop brings more, a flush waits for it,
 at most as long as the last one took; so the more there is to do, the more leaves with one write. A socket gets
@@ -21,7 +22,7 @@ from typing import Any, Protocol
 from engineio import packet as eio_packet
 
 from ..metrics import Metrics
-from ..wire import Packet
+from ..wire import NO_OFFSET, Packet, marked, size_of
 from .engineio_packet import MESSAGE
 from .frames import binary_frame, text_frame
 from .protocol import WebSocketConnection
@@ -52,26 +53,45 @@ class Recipient(Protocol):
     eio_sid: str
     held: list[Packet] | None  # packets wait here until the client was told that it is connected
     connection: Any  # None at first; the fan-out's own
+    recovers: bool  # its packets carry their offsets
 
     @property
     def rooms(self) -> Mapping[Any, Room]:
         """The rooms it is in or enters."""
 
 
+class _Kind:
+    """What waits for those members of a room who get the same frames; made of the first so many packets."""
+
+    __slots__ = ("frames", "packets")
+
+    def __init__(self) -> None:
+        self.packets: list[Packet] = []
+        self.frames: list[bytes] = []
+
+
 class _Waiting:
     """What waits for the members of a room, in order."""
 
-    __slots__ = ("frames", "numbers", "packets")
+    __slots__ = ("given", "marked", "numbers", "plain")
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
-        self.frames: list[bytes] = []
-        self.packets: list[Packet] = []
+        self.given: list[tuple[Packet, int]] = []  # with their offsets
+        self.plain = _Kind()
+        self.marked = _Kind()
 
-    def add(self, number: int, frame: bytes, packet: Packet) -> None:
+    def add(self, number: int, packet: Packet, offset: int) -> None:
         self.numbers.append(number)
-        self.frames.append(frame)
-        self.packets.append(packet)
+        self.given.append((packet, offset))
+
+    def of(self, recovers: bool) -> _Kind:
+        """All that waits, as one kind of member gets it."""
+        kind = self.marked if recovers else self.plain
+        for packet, offset in self.given[len(kind.packets) :]:
+            kind.packets.append(marked(packet, offset) if recovers else packet)
+            kind.frames.append(frame_of(kind.packets[-1]))
+        return kind
 
 
 class FanOut:
@@ -98,17 +118,21 @@ class FanOut:
 
     # --- what is to be written -----------------------------------------------------------------------------
 
-    def broadcast(self, room: Room, packet: Packet, *, skip: Collection[Recipient] = ()) -> None:
-        """A packet to all who are members of `room` now, but to none of `skip`; it leaves with the next flush."""
+    def broadcast(
+        self, room: Room, packet: Packet, *, offset: int = NO_OFFSET, skip: Collection[Recipient] = ()
+    ) -> None:
+        """A packet to all who are members of `room` now, but to none of `skip`; it leaves with the next flush.
+
+        `offset`: its place in the log, for those who can recover.
+        """
         for socket in skip:
             self.settle(socket)
         self._number += 1
         waiting = self._rooms.get(room)
         if waiting is None:
             waiting = self._rooms[room] = _Waiting()
-        frame = frame_of(packet)
-        waiting.add(self._number, frame, packet)
-        self._waiting_bytes += len(frame)
+        waiting.add(self._number, packet, offset)
+        self._waiting_bytes += size_of(packet)
         for socket in skip:
             self._served[socket] = self._number
         if self._waiting_bytes > self._send_buffer_bytes * FLUSH_BUFFER_SHARE:
@@ -116,12 +140,14 @@ class FanOut:
         elif not self._flush_due:
             self._schedule()
 
-    def write(self, sockets: Iterable[Recipient], packet: Packet) -> None:
-        """A packet to each of these sockets at once, behind what waits for it."""
-        frame = frame_of(packet)
+    def write(self, sockets: Iterable[Recipient], packet: Packet, *, offset: int = NO_OFFSET) -> None:
+        """A packet to each of these sockets at once, behind what waits for it; `offset` as for `broadcast`."""
+        alone = _Waiting()
+        alone.add(0, packet, offset)
         for socket in sockets:
             frames, packets = self._take(socket)
-            self._put(socket, b"".join((*frames, frame)), [*packets, packet])
+            kind = alone.of(socket.recovers)
+            self._put(socket, b"".join((*frames, *kind.frames)), [*packets, *kind.packets])
 
     def send(self, eio_sid: str, packet: Packet) -> None:
         """A packet to a connection with the loop's next turn, past what waits for the room's flush: an
@@ -179,14 +205,18 @@ class FanOut:
 
     def _write_to(self, members: Iterable[Recipient], waiting: _Waiting) -> None:
         """The loop that everything else is there for."""
-        data = b"".join(waiting.frames)
-        size, connections, write = len(data), self._connections, os.write
+        plain = with_offsets = b""
+        connections, write = self._connections, os.write
         for socket in members:
+            if socket.recovers:
+                data = with_offsets = with_offsets or b"".join(waiting.of(True).frames)
+            else:
+                data = plain = plain or b"".join(waiting.of(False).frames)
             connection = socket.connection
             if connection is None:
                 connection = connections.get(socket.eio_sid)
                 if type(connection) is not WebSocketConnection or socket.held is not None:
-                    self._put(socket, data, waiting.packets)
+                    self._put(socket, data, waiting.of(socket.recovers).packets)
                     continue
                 socket.connection = connection  # there will be no other one
             if connection.queued:
@@ -197,7 +227,7 @@ class FanOut:
                 sent = write(connection.fd, data)
             except OSError:  # as in `DirectWriting.write`
                 sent = 0
-            if sent != size:
+            if sent != len(data):
                 connection.write_rest(data, sent)
 
     def _in_several_rooms(self) -> set[Recipient]:
@@ -222,7 +252,8 @@ class FanOut:
             waiting = self._rooms.get(room)
             if waiting is not None and room.sockets.get(socket.sid) is socket:
                 start = bisect_right(waiting.numbers, after)
-                found += zip(waiting.numbers[start:], waiting.frames[start:], waiting.packets[start:], strict=True)
+                kind = waiting.of(socket.recovers)
+                found += zip(waiting.numbers[start:], kind.frames[start:], kind.packets[start:], strict=True)
         found.sort(key=lambda each: each[0])
         self._served[socket] = self._number
         return [frame for _, frame, _ in found], [packet for _, _, packet in found]
@@ -264,6 +295,15 @@ class FanOut:
     def close(self, socket: Recipient, reason: str) -> None:
         """Ends the Engine.IO connection, not the namespace: a stock client comes back after that."""
         self._close(socket.eio_sid, reason)
+
+    def has_unsent(self, socket: Recipient) -> bool:
+        """Whether something waits for a client to read."""
+        connection = self._connections.get(socket.eio_sid)
+        if connection is None or connection.closing:
+            return False
+        if type(connection) is WebSocketConnection:
+            return connection.transport.get_write_buffer_size() > 0
+        return not connection.queue.empty()
 
     def is_open(self, socket: Recipient) -> bool:
         """Whether the connection below a socket is there, and not about to go."""

@@ -56,6 +56,13 @@ CONTENDERS = {
             "/readyz",
         ),
         Contender(
+            "recovery",
+            "the same with RECOVERY=on",
+            lambda: [sys.executable, "-m", "app.cli", "serve"],
+            lambda port, redis: _kit(port, redis) | {"RECOVERY": "on"},
+            "/readyz",
+        ),
+        Contender(
             "node",
             "Node socket.io + @socket.io/redis-adapter",
             lambda: [find_node(), str(NODE_FOLDER / "server.js")],
@@ -106,5 +113,3 @@ def install_node_packages() -> None:
     if done.returncode:
         raise Missing(f"npm could not get socket.io: {done.stderr.strip()[-300:]}")
     stamp.touch()
-
-

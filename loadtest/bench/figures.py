@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from .lines import Line
+from .lines import Goal, Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,6 @@ def ratio(ours: Sequence[Measured], others: Sequence[Measured], figure: str) -> 
     return Ratio(top / bottom, min(rounds), max(rounds))
 
 
-def is_met(line: Line, found: Ratio, goal: float) -> bool:
-    """Whether the ratio of medians reaches the goal."""
-    return found.median >= goal if line.more_is_better else found.median <= goal
+def is_met(line: Line, found: Ratio, goal: Goal) -> bool:
+    """Whether the ratio of medians reaches the goal, or stays within it."""
+    return found.median <= goal.ratio if goal.at_most or not line.more_is_better else found.median >= goal.ratio

@@ -59,8 +59,8 @@ def _ratio_text(found: Ratio | None) -> str:
 def _goal_text(line: Line, contender: str, found: Ratio | None) -> str:
     for goal in line.goals:
         if goal.other == contender and found:
-            sign = "≥" if line.more_is_better else "≤"
-            return f"{sign} {goal.ratio:g}: {'met' if is_met(line, found, goal.ratio) else 'NOT met'}"
+            sign = "≤" if goal.at_most or not line.more_is_better else "≥"
+            return f"{sign} {goal.ratio:g}: {'met' if is_met(line, found, goal) else 'NOT met'}"
     return ""
 
 

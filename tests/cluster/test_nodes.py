@@ -36,6 +36,7 @@ class Member:
     store: Store
     losses: int = 0
     connections: int = 0
+    delivered: int = 0
     loops: list["asyncio.Task[None]"] = field(default_factory=list)
 
     async def sees(self, *others: "Member") -> list[bool]:
@@ -60,7 +61,13 @@ class Registry:
         self._made: list[Member] = []
 
     def member(
-        self, *, url: str = "", lease_s: float = 5.0, timeout_s: float = 0.3, started_at: str = "2026-01-01"
+        self,
+        *,
+        url: str = "",
+        lease_s: float = 5.0,
+        timeout_s: float = 0.3,
+        started_at: str = "2026-01-01",
+        confirmed_after_s: float = 3.0,
     ) -> Member:
         store, keys = Store(url or self.redis.url, timeout_s), Keys(self._prefix)
         node, metrics = Node(url="http://127.0.0.1:1", started_at=started_at), Metrics()
@@ -78,6 +85,8 @@ class Registry:
             metrics,
             lease_s=lease_s,
             connections=lambda: member.connections,
+            delivered=lambda: member.delivered,
+            confirmed_after_s=confirmed_after_s,
             on_beat=nothing,
             on_data_loss=lost,
         )
@@ -118,6 +127,7 @@ async def test_a_heartbeat_registers_the_node_with_what_it_is_now(registry: Regi
         "started_at": "2026-01-01",
         "connections": 0,
         "draining": False,
+        "confirmed": 0,
     }
     one.connections, one.nodes.draining = 7, True
     await one.beat(2)
@@ -221,6 +231,112 @@ async def test_the_loop_goes_on_when_redis_goes_and_comes(
     await eventually(lambda: record_of(registry, one))
     await eventually(lambda: one.losses == 1)
     assert not one.loops[0].done()
+
+
+# --- what was confirmed ------------------------------------------------------------------------------------
+
+
+async def confirmed_with_each_beat(member: Member, beats: int) -> list[int]:
+    """What is confirmed behind each of so many beats, the nth of which finds everything up to n delivered."""
+    found = []
+    for _ in range(beats):
+        member.delivered += 1
+        await member.beat()
+        found.append(member.nodes.confirmed)
+    return found
+
+
+@pytest.mark.parametrize(("confirmed_after_s", "beats"), [(3.0, 4), (2.1, 4), (0.5, 2), (65.0, 66)])
+async def test_what_was_delivered_is_confirmed_when_more_than_so_many_seconds_of_beats_were_answered(
+    registry: Registry, confirmed_after_s: float, beats: int
+) -> None:
+    one = registry.member(confirmed_after_s=confirmed_after_s)
+    assert one.nodes.confirmed == 0
+    found = await confirmed_with_each_beat(one, beats + 3)
+    assert found == [0] * beats + [1, 2, 3]
+
+
+async def test_beats_that_were_not_answered_confirm_nothing(registry: Registry) -> None:
+    async with redis_proxy(registry.redis.port) as proxy:
+        one = registry.member(url=proxy.url, confirmed_after_s=3)
+        assert await confirmed_with_each_beat(one, 5) == [0, 0, 0, 0, 1]
+        for request_bytes in [0, 10**6] * 5:  # not done, and done
+            one.delivered += 100
+            proxy.once(Cut(request_bytes), containing=b"HSET")
+            with pytest.raises((RedisError, *CONNECTION_ERRORS)):
+                await one.beat()
+            assert one.nodes.confirmed == 1
+        one.delivered = 5
+        assert await confirmed_with_each_beat(one, 3) == [2, 3, 4]
+
+
+async def test_what_is_confirmed_does_not_fall_while_a_node_does_not_know_what_it_has_delivered(
+    registry: Registry,
+) -> None:
+    one = registry.member(confirmed_after_s=1)
+    one.delivered = 7
+    await one.beat(3)
+    assert one.nodes.confirmed == 7
+    one.delivered = 0
+    await one.beat(5)
+    assert one.nodes.confirmed == 7
+    one.delivered = 8
+    await one.beat(3)
+    assert one.nodes.confirmed == 8
+
+
+async def test_a_heartbeat_tells_the_others_what_was_confirmed_and_not_more(registry: Registry) -> None:
+    one, other = registry.member(confirmed_after_s=3), registry.member()
+    for number in range(8):
+        confirmed = one.nodes.confirmed
+        one.delivered = number + 1
+        await one.beat()
+        await other.beat()
+        record = other.nodes.record(one.node.node_id)
+        assert record is not None
+        assert record.confirmed == confirmed
+    assert confirmed == 3
+
+
+async def test_a_node_that_tells_nothing_of_what_was_confirmed_has_confirmed_nothing(registry: Registry) -> None:
+    one, older = registry.member(), registry.member()
+    await older.beat()
+    found = record_of(registry, older)
+    assert found is not None
+    del found["confirmed"]
+    registry.redis.command("HSET", older.keys.nodes, older.node.node_id, to_json(found))
+    await one.beat()
+    record = one.nodes.record(older.node.node_id)
+    assert record is not None
+    assert record.confirmed == 0
+
+
+# --- the dead ----------------------------------------------------------------------------------------------
+
+
+async def test_the_dead_are_those_whose_lease_has_passed_until_they_beat_again(registry: Registry) -> None:
+    one, other, third = registry.member(), registry.member(), registry.member()
+    await other.beat()
+    await third.beat()
+    await one.beat(5)
+    assert one.nodes.dead() == []
+    await third.beat()
+    await one.beat()
+    assert [record.node_id for record in one.nodes.dead()] == [other.node.node_id]
+    await other.beat()
+    await one.beat()
+    assert one.nodes.dead() == []
+
+
+async def test_what_was_last_seen_of_a_node_is_there_while_redis_is_not(registry: Registry) -> None:
+    one, other = registry.member(), registry.member()
+    await other.beat(3)
+    await one.beat()
+    registry.redis.kill()
+    record = one.nodes.record(other.node.node_id)
+    assert record is not None
+    assert (record.node_id, record.beat) == (other.node.node_id, 3)
+    assert one.nodes.record("00000000") is None
 
 
 # --- forgetting --------------------------------------------------------------------------------------------
@@ -354,7 +470,7 @@ async def test_finding_needs_redis_for_a_new_node_only(registry: Registry) -> No
 # --- lost data ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["hdel", "flushall", "older"])
+@pytest.mark.parametrize("how", ["hdel", "flushall", "older", "another epoch"])
 async def test_a_heartbeat_that_redis_lost_is_noticed_once(registry: Registry, how: str) -> None:
     one = registry.member()
     await one.beat(3)
@@ -364,6 +480,8 @@ async def test_a_heartbeat_that_redis_lost_is_noticed_once(registry: Registry, h
         registry.redis.command("HDEL", one.keys.nodes, one.node.node_id)
     elif how == "flushall":
         registry.redis.command("FLUSHALL")
+    elif how == "another epoch":
+        registry.redis.command("SET", one.keys.epoch, "another")
     else:
         assert record is not None
         registry.redis.command("HSET", one.keys.nodes, one.node.node_id, to_json(record | {"beat": 2}))
@@ -371,6 +489,19 @@ async def test_a_heartbeat_that_redis_lost_is_noticed_once(registry: Registry, h
     assert (one.losses, one.metrics.data_losses) == (1, 1)
     await one.beat(3)
     assert (one.losses, one.metrics.data_losses) == (1, 1)
+
+
+async def test_all_nodes_know_redis_by_one_epoch_until_it_was_emptied(registry: Registry) -> None:
+    one, other = registry.member(), registry.member()
+    await asyncio.gather(one.beat(), other.beat())
+    epoch = registry.redis.command("GET", one.keys.epoch)
+    await one.beat(2)
+    assert one.nodes.epoch == other.nodes.epoch == epoch.encode()
+    registry.redis.command("FLUSHALL")
+    await asyncio.gather(one.beat(), other.beat())
+    assert one.nodes.epoch == other.nodes.epoch
+    assert one.nodes.epoch not in (b"", epoch.encode())
+    assert (one.losses, other.losses) == (1, 1)
 
 
 async def test_a_first_heartbeat_has_nothing_to_lose(registry: Registry) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from loadtest.bench.figures import Measured, Ratio, is_met, median_of, median_share, of, ratio
-from loadtest.bench.lines import FULL, LINES, QUICK
+from loadtest.bench.lines import FULL, LINES, QUICK, RECOVERY_GOAL, Goal
 from loadtest.bench.report import aligned, ceiling, details, number, table
 
 
@@ -42,11 +42,12 @@ def test_samples_come_in_the_order_of_their_rounds() -> None:
 @pytest.mark.parametrize(
     ("line", "found", "goal", "met"),
     [
-        *(("one", 1.4, 1.4, True), ("one", 1.39, 1.4, False)),
-        *(("latency", 0.7, 0.7, True), ("latency", 0.71, 0.7, False)),
+        *(("one", 1.4, Goal("node", 1.4), True), ("one", 1.39, Goal("node", 1.4), False)),
+        *(("latency", 0.7, Goal("node", 0.7), True), ("latency", 0.71, Goal("node", 0.7), False)),
+        *(("one", 1.18, RECOVERY_GOAL, True), ("one", 1.19, RECOVERY_GOAL, False)),
     ],
 )
-def test_a_goal_is_met_from_the_right_side(line: str, found: float, goal: float, met: bool) -> None:
+def test_a_goal_is_met_from_the_right_side(line: str, found: float, goal: Goal, met: bool) -> None:
     assert is_met(LINES[line], Ratio(found, 0, 9), goal) is met
 
 
@@ -65,6 +66,12 @@ def test_the_table_has_a_row_for_each_contender_with_its_ratio_and_goal() -> Non
 def test_a_goal_that_is_not_met_says_so() -> None:
     rows = table([*KIT, *samples("one", "stock", 60)], ["kit", "stock"])
     assert "≥ 8: NOT met" in rows[2]
+
+
+@pytest.mark.parametrize(("deliveries_per_s", "text"), [(110, "≤ 1.18: met"), (100, "≤ 1.18: NOT met")])
+def test_a_goal_for_the_most_says_so(deliveries_per_s: float, text: str) -> None:
+    rows = table([*KIT, *samples("one", "recovery", deliveries_per_s)], ["kit", "recovery"])
+    assert text in rows[2]
 
 
 def test_a_delivery_that_is_missing_is_said() -> None:

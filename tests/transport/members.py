@@ -25,11 +25,12 @@ class Room:
 class Socket:
     """A socket, in one namespace, of a connection."""
 
-    def __init__(self, sid: str, eio_sid: str, *, held: bool = False) -> None:
+    def __init__(self, sid: str, eio_sid: str, *, held: bool = False, recovers: bool = False) -> None:
         self.sid = sid
         self.eio_sid = eio_sid
         self.held: list[Packet] | None = [] if held else None
         self.connection: Any = None
+        self.recovers = recovers
         self.rooms: dict[Any, Room] = {}
 
     def __repr__(self) -> str:
@@ -41,6 +42,7 @@ class Transport:
 
     def __init__(self, cost: Callable[[], None] = lambda: None) -> None:
         self.writes: list[bytes] = []
+        self.waiting_bytes = 0  # as a test says
         self.paused = False
         self.closed = False
         self._cost = cost
@@ -49,6 +51,10 @@ class Transport:
         """Notes."""
         self.writes.append(data)
         self._cost()
+
+    def get_write_buffer_size(self) -> int:
+        """What the client has not taken."""
+        return self.waiting_bytes
 
     def pause_reading(self) -> None:
         """Notes."""
@@ -116,11 +122,13 @@ class Node:
         self.connections[sid] = session = Polling(sid)
         return session
 
-    def member(self, *rooms: Room, held: bool = False, cost: Callable[[], None] = lambda: None) -> Socket:
+    def member(
+        self, *rooms: Room, held: bool = False, recovers: bool = False, cost: Callable[[], None] = lambda: None
+    ) -> Socket:
         """A socket with a WebSocket of its own, in these rooms."""
         sid = f"socket {len(self.connections)}"
         self.websocket(sid, cost)
-        socket = Socket(sid, sid, held=held)
+        socket = Socket(sid, sid, held=held, recovers=recovers)
         for room in rooms:
             self.enter(socket, room)
         return socket

@@ -1,6 +1,7 @@
 """The fan-out's order: every socket gets what it was a member for, once and in the order of the calls.
 
-How soon packets leave, and who is cut off, is in `test_fanout_flushes.py`.
+How soon packets leave, and who is cut off, is in `test_fanout_flushes.py`; what those get that can recover, in
+`test_fanout_offsets.py`.
 """
 
 import gc
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from app.transport import fanout
 from app.transport.fanout import frame_of
-from app.wire import Packet
+from app.wire import NO_OFFSET, UNMARKED, Packet, marked
 from tests.support.fake_loop import FakeLoop
 
 from .members import Node, Polling, Room, Socket, messages
@@ -224,28 +225,30 @@ class Model:
     expected: dict[Socket, list[str | bytes]] = field(default_factory=dict)  # but for what passes by
     sent: dict[Socket, list[str | bytes]] = field(default_factory=dict)  # what passes by
     before: dict[str | bytes, list[str | bytes]] = field(default_factory=dict)  # that -> what was expected then
+    released: set[Socket] = field(default_factory=set)  # what was held for them passes by with the next flush
     closed: set[Socket] = field(default_factory=set)
     number: int = 0
 
-    def packet(self) -> Packet:
-        """A new one; every third has an attachment."""
+    def packet(self) -> tuple[Packet, int]:
+        """A new one and its offset; every third has an attachment."""
         self.number += 1
         attachments = () if self.number % 3 else (f"attachment {self.number}".encode(),)
-        return Packet(f"packet {self.number}", attachments)
+        offset = {0: NO_OFFSET, 1: UNMARKED}.get(self.number % 5, self.number)
+        return Packet(f'2["packet {self.number}"]', attachments), offset
 
-    def expect(self, socket: Socket, packet: Packet) -> None:
+    def expect(self, socket: Socket, packet: Packet, offset: int) -> None:
         """The socket is to get it."""
-        self.expected[socket] += [packet.text, *packet.attachments]
+        self.expected[socket] += parts(marked(packet, offset) if socket.recovers else packet)
 
     # the operations: each takes a socket, a room and a set of sockets, and uses what it needs
 
     def broadcast(self, socket: Socket, room: Room, others: list[Socket]) -> None:
         """To all but `others`."""
-        packet = self.packet()
+        packet, offset = self.packet()
         for member in room.sockets.values():
             if member not in others:
-                self.expect(member, packet)
-        self.node.fanout.broadcast(room, packet, skip=others)
+                self.expect(member, packet, offset)
+        self.node.fanout.broadcast(room, packet, offset=offset, skip=others)
 
     def broadcast_to_all(self, socket: Socket, room: Room, others: list[Socket]) -> None:
         """The usual one."""
@@ -253,10 +256,10 @@ class Model:
 
     def write(self, socket: Socket, room: Room, others: list[Socket]) -> None:
         """To some, members or not."""
-        packet = self.packet()
+        packet, offset = self.packet()
         for other in others:
-            self.expect(other, packet)
-        self.node.fanout.write(others, packet)
+            self.expect(other, packet, offset)
+        self.node.fanout.write(others, packet, offset=offset)
 
     def send(self, socket: Socket, room: Room, others: list[Socket]) -> None:
         """To a connection."""
@@ -284,6 +287,8 @@ class Model:
 
     def connected(self, socket: Socket, room: Room, others: list[Socket]) -> None:
         """Nothing is held any more."""
+        if socket.held:
+            self.released.add(socket)
         self.node.connected(socket)
 
     def close(self, socket: Socket, room: Room, others: list[Socket]) -> None:
@@ -294,7 +299,8 @@ class Model:
     def flush(self, socket: Socket, room: Room, others: list[Socket]) -> None:
         """One write to each socket at most, and one for what passes by."""
         before = {each: len(self.node.writes(each)) for each in self.sockets if not self.polls(each)}
-        sent = {each for each in self.sockets if len(self.sent[each]) > len(self.passed(each))}
+        sent = {each for each in self.sockets if len(self.sent[each]) > len(self.passed(each))} | self.released
+        self.released.clear()
         self.node.fanout.flush()
         for each, count in before.items():
             assert len(self.node.writes(each)) - count <= 1 + (each in sent)
@@ -347,21 +353,22 @@ operations = st.tuples(
 KINDS = ["websocket", "held", "polling", "held and polling"]
 
 
-@settings(max_examples=400, deadline=None, database=None, derandomize=True)
+@settings(max_examples=500, deadline=None, database=None, derandomize=True)
 @given(
     kinds=st.lists(st.sampled_from(KINDS), min_size=SOCKETS, max_size=SOCKETS),
+    recovering=st.sets(st.integers(0, SOCKETS - 1)),
     rooms=st.lists(st.sets(st.integers(0, ROOMS - 1)), min_size=SOCKETS, max_size=SOCKETS),
     steps=st.lists(operations, max_size=60),
 )
 def test_whatever_happens_each_socket_gets_its_packets_once_and_in_order(
-    kinds: list[str], rooms: list[set[int]], steps: list[Any]
+    kinds: list[str], recovering: set[int], rooms: list[set[int]], steps: list[Any]
 ) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         loop = FakeLoop.install(monkeypatch, fanout)
         model = Model(Node(), loop)
         for number, kind in enumerate(kinds):
             (model.node.polling if "polling" in kind else model.node.websocket)(f"eio {number}")
-            socket = Socket(f"sid {number}", f"eio {number}", held="held" in kind)
+            socket = Socket(f"sid {number}", f"eio {number}", held="held" in kind, recovers=number in recovering)
             model.sockets.append(socket)
             model.expected[socket], model.sent[socket] = [], []
             for room in rooms[number]:

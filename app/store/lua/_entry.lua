@@ -2,8 +2,8 @@
 --
 -- KEYS 1 writer (hash), 2 clock (string)
 -- ARGV 1 number of this call, 2 number of the first call in its pipeline, 3 highest clock the node has seen,
---      4 entries a log keeps at most, 5 recovery window in s: how old they get, and how long a log outlives
---      its room's last member
+--      4 entries a log keeps at most, 5 how many seconds old they get, and how long a log outlives its room's
+--      last member
 --
 -- Calls of one node are applied in order of their numbers, each once: a repeated pipeline finds its replies
 -- stored, and after a call that failed none behind it is applied (the node sends those again).
@@ -86,7 +86,20 @@ local function stale(socket, generation)
   return generation ~= '' and redis.call('HGET', socket, 'g') ~= generation
 end
 
--- A room without members keeps its log for the recovery window, one with members for as long as they stay.
+-- The clock at which a client has sent this message before, if it has: `id` is the client's own, '' for none.
+local function sent_before(sent, id)
+  return id ~= '' and redis.call('ZSCORE', sent, id)
+end
+
+-- Remembers that a client has sent this message; of its newest ones, and for a while.
+local function remember(sent, id, clock, most, ttl_s)
+  if id == '' then return end
+  redis.call('ZADD', sent, clock, id)
+  redis.call('ZREMRANGEBYRANK', sent, 0, -most - 1)
+  redis.call('EXPIRE', sent, ttl_s)
+end
+
+-- A room without members keeps its log for a while, one with members for as long as they stay.
 local function keep_while_members(members, log, last)
   if redis.call('EXISTS', members) == 0 then
     redis.call('EXPIRE', log, ARGV[5])

@@ -22,5 +22,6 @@ keep(log, last)
 redis.call('HSET', members, sid, clock .. ' ' .. ARGV[7] .. ' ' .. ARGV[10] .. ' ' .. nickname)
 redis.call('ZADD', KEYS[7], redis.call('HLEN', members), field)
 redis.call('HSET', socket, 'r:' .. field, clock, 'f:' .. field, ARGV[13])
+redis.call('HDEL', socket, 'x:' .. field)
 for at = 14, #ARGV, 2 do redis.call('HSET', socket, ARGV[at], ARGV[at + 1]) end
 return finish('ok ' .. clock)

@@ -1,4 +1,5 @@
-// Opens a Socket.IO namespace, keeps it open, and shows its state. What travels on it is others' work.
+// Opens a Socket.IO namespace, keeps it open, and shows its state. What travels on it is others' work; what was
+// missed while a connection was broken the server sends again (connection state recovery).
 
 import { io } from "/socket.io/socket.io.esm.min.js";
 import { hideRefusal, showRefusal, showState } from "./state.js";
@@ -17,7 +18,7 @@ const ACK_TIMEOUT_MS = 20_000;
  * changed what `auth` gives, so that another try at once is worth it.
  */
 export function connect(namespace, { auth = () => ({}), mend = () => false } = {}) {
-  const socket = io(namespace, { auth: (give) => give(auth()) });
+  const socket = io(namespace, { auth: (give) => give({ recover: true, ...auth() }) });
   const retry = retrier(socket);
 
   socket.on("connect", () => {

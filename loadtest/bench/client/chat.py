@@ -38,6 +38,10 @@ def connect(namespace: str) -> bytes:
     return masked(b"40" if namespace == "/" else f"40{namespace},".encode())
 
 
+PID = b'"pid"'  # in that answer, where the server lets this client recover
+ANY_OFFSET = "0" * 16  # as long as all of them
+
+
 def connected(namespace: str) -> bytes:
     """How the payload of the answer to CONNECT begins."""
     return b'40{"sid"' if namespace == "/" else f'40{namespace},{{"sid"'.encode()
@@ -56,12 +60,11 @@ def say(number: int, turn: int) -> bytes:
     return masked(f'42["send_msg",{{"to":"ALL","msg":"{message(number, turn)}"}}]'.encode())
 
 
-def said(number: int, turn: int) -> bytes:
-    """What every member then gets, as a whole frame."""
+def said(number: int, turn: int, offset: str = "") -> bytes:
+    """What every member then gets, as a whole frame; `offset`: behind it, for clients that can recover."""
     name, text = nickname(number), message(number, turn)
-    return unmasked(
-        f'42["broadcast_msg",{{"msg":"{name} : {text}","type":"message","nickname":"{name}","to":"ALL"}}]'.encode()
-    )
+    data = f'{{"msg":"{name} : {text}","type":"message","nickname":"{name}","to":"ALL"}}'
+    return unmasked(f'42["broadcast_msg",{data}{_argument(offset)}]'.encode())
 
 
 def shout(number: int, turn: int) -> bytes:
@@ -69,6 +72,10 @@ def shout(number: int, turn: int) -> bytes:
     return masked(f'42/echo,["fromclient",{{"msg":"{message(number, turn)}"}}]'.encode())
 
 
-def shouted(number: int, turn: int) -> bytes:
-    """What everybody in the echo namespace then gets, as a whole frame."""
-    return unmasked(f'42/echo,["toclient",{{"msg":"{message(number, turn)}"}}]'.encode())
+def shouted(number: int, turn: int, offset: str = "") -> bytes:
+    """What everybody in the echo namespace then gets, as a whole frame; `offset` as for `said`."""
+    return unmasked(f'42/echo,["toclient",{{"msg":"{message(number, turn)}"}}{_argument(offset)}]'.encode())
+
+
+def _argument(offset: str) -> str:
+    return f',"{offset}"' if offset else ""

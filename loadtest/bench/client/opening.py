@@ -33,6 +33,7 @@ class Connections:
     def __init__(self, port: int) -> None:
         self.port = port
         self.sockets: list[socket.socket] = []
+        self.offset = ""  # what events end with: one as long as any, or nothing where the server has none
         self.epoll = select.epoll()
         self._by_fd: dict[int, socket.socket] = {}
         self._rest: dict[int, bytes] = {}  # fd -> the beginning of a frame, or of the HTTP answer
@@ -63,6 +64,7 @@ class Connections:
                 self._by_fd[fd].send(connect)
             elif payload.startswith(answer):
                 opening.discard(fd)
+                self.offset = chat.ANY_OFFSET if chat.PID in payload else ""
             elif payload[:2] == b"44":
                 raise Violation(f"a connection was refused: {payload[:200]!r}")
 

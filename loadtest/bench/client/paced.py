@@ -102,7 +102,7 @@ def measure_rooms(connections: Connections, order: Order) -> Sample:
     """`order.members` in all, in `order.rooms` rooms; a member of each room in turn says something."""
     size = order.members // order.rooms
     join(connections, [(number, f"room{number // size:04d}") for number in range(order.members)], order.in_flight)
-    reader = BulkReader(connections.sockets, connections.epoll, chat.said(0, 0))
+    reader = BulkReader(connections.sockets, connections.epoll, chat.said(0, 0, connections.offset))
     times = [list[int]() for _ in range(order.rooms)]
     witnesses = [Witness() for _ in range(size)]
     for witness, member in zip(witnesses, connections.sockets, strict=False):
@@ -129,7 +129,7 @@ def measure_crowd(connections: Connections, order: Order) -> Sample:
     connections.drain()
     idle_kb = pss_kb(order.target.server_pid)
     members, times = connections.sockets, list[int]()
-    reader = BulkReader(members, connections.epoll, chat.shouted(0, 0))
+    reader = BulkReader(members, connections.epoll, chat.shouted(0, 0, connections.offset))
     witnesses = [Witness() for _ in range(CROWD_WITNESSES)]
     for witness, member in zip(witnesses, reversed(members), strict=False):
         reader.watch(member, witness.hear)

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from ..proc import CpuMeter
 from . import chat
-from .bulk import HEAD_BYTES, BulkReader, MarkerCounter
+from .bulk import BulkReader, MarkerCounter
 from .errors import Violation
 from .measurement import Order, Sample
 from .opening import Connections
-from .witness import Witness, check
+from .witness import Witness, check, message_in
 
 ROOM = "bench"
 WITNESSES = 3
@@ -37,7 +37,7 @@ class Room:
         join(connections, [(number, ROOM) for number in range(order.members)], order.in_flight)
         probe(connections)
         self.members = connections.sockets
-        self.reader = BulkReader(self.members, connections.epoll, chat.said(0, 0))
+        self.reader = BulkReader(self.members, connections.epoll, chat.said(0, 0, connections.offset))
         self.turns = [1] + [0] * (order.members - 1)  # number of a member -> its next turn
         self.witnesses = [Witness() for _ in range(min(WITNESSES, order.members))]
 
@@ -145,10 +145,9 @@ def join(connections: Connections, seats: list[tuple[int, str]], in_flight: int)
 def probe(connections: Connections) -> None:
     """Member 0 says its turn 0; what the last member gets must be exactly what all contenders send."""
     send(connections.sockets[0], chat.say(0, 0))
-    expected = chat.said(0, 0)
     payload = connections.receive(-1)
-    if payload != expected[HEAD_BYTES:]:
-        raise Violation(f"expected {expected[HEAD_BYTES:]!r}, got {payload!r}")
+    if message_in(payload) != (0, 0):
+        raise Violation(f"expected {chat.said(0, 0)!r}, got {payload!r}")
     connections.drain()
 
 

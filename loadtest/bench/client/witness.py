@@ -43,13 +43,16 @@ def message_in(payload: bytes) -> Said | None:
     if payload[:1] != b"4":
         return None
     try:
-        event, data = json.loads(payload[payload.index(b"[") :])
+        event, data, *offset = json.loads(payload[payload.index(b"[") :])
         if event not in ("broadcast_msg", "toclient") or data.get("type", "message") != "message":
             return None
         number, turn = chat.number_and_turn(data["msg"])
+        if len(offset) > 1:
+            raise ValueError("too many arguments")
     except (ValueError, KeyError, AttributeError) as error:
         raise Violation(f"a witness could not read {payload[:200]!r}: {error}") from None
-    expected = chat.said(number, turn) if event == "broadcast_msg" else chat.shouted(number, turn)
+    expect = chat.said if event == "broadcast_msg" else chat.shouted
+    expected = expect(number, turn, *offset)
     if not expected.endswith(payload):
         raise Violation(f"expected {expected!r}, got {payload!r}")
     return number, turn
