@@ -11,7 +11,8 @@ SHELL := bash
 
 # PYTHON=python3.12 chooses the interpreter of .venv; without it the first that is new enough is taken.
 PYTHON ?=
-# ARGS="-k ports -x" are handed to pytest, ARGS="--lines one --pairs 2" to the bench.
+# ARGS="-k ports -x" are handed to pytest, ARGS="--lines one --pairs 2" to the bench. ARGS="-m faults -n 0" runs the
+# tests that break a cluster for minutes, with the machine to themselves.
 ARGS ?=
 # Tests run in so many processes, a file of them in one.
 JOBS ?= 2
@@ -47,7 +48,7 @@ up: $(INSTALLED) $(CLIENT)/.stamp $(REDIS)  ## run a cluster (PORT, NODES, HOST,
 	@exec $(BIN)/clusterkit up --with-parent
 
 test: $(TESTS_INSTALLED) $(CLIENT)/.stamp $(REDIS)  ## run the tests (REQUIRE_ALL=1: skip none)
-	@exec $(BIN)/python -m pytest -rs -n $(JOBS) --dist loadfile $(ARGS)
+	@exec $(BIN)/python -m pytest -rs -n $(JOBS) --dist loadfile -m "not faults" $(ARGS)
 
 lint: $(TESTS_INSTALLED)  ## check the code: ruff, and mypy in strict mode
 	$(BIN)/ruff check .
