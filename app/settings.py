@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .errors import SettingsError
 
+# The wheel of pings turns in ticks, and who has gone is told a moment later.
+CONFIRMED_SPARE_S = 1
 # Entries are kept somewhat longer than needed, since heartbeats tell by the second what was received.
 LOG_SPARE_S = 5
 REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
@@ -93,8 +95,11 @@ class Settings(BaseSettings):
 
     @property
     def confirmed_after_s(self) -> float:
-        """How old a delivery is that a client must have received, since it has answered a ping behind it."""
-        return self.ping_interval_s + 2 * self.ping_timeout_s
+        """How old a delivery is that a client must have received, since it has answered a ping behind it.
+
+        Its newest ping may be unanswered yet, and the one before may have been answered late.
+        """
+        return self.ping_interval_s + 2 * self.ping_timeout_s + CONFIRMED_SPARE_S
 
     @property
     def log_max_age_s(self) -> int:

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.errors import SettingsError
-from app.settings import LOG_SPARE_S, Settings, load_settings
+from app.settings import CONFIRMED_SPARE_S, LOG_SPARE_S, Settings, load_settings
 from app.store.redis import Store
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -171,13 +171,13 @@ def test_a_send_buffer_holds_the_largest_message(monkeypatch: pytest.MonkeyPatch
 def test_a_delivery_is_confirmed_by_the_answer_to_the_first_ping_that_leaves_behind_it() -> None:
     settings = load_settings(ping_interval_s=25, ping_timeout_s=20)
     # At the latest: one that left just before it is answered, the next one leaves, and is answered.
-    assert settings.confirmed_after_s == 20 + 25 + 20
+    assert settings.confirmed_after_s == 20 + 25 + 20 + CONFIRMED_SPARE_S
 
 
 def test_entries_are_kept_for_the_recovery_window_and_for_what_was_not_confirmed_when_it_began() -> None:
     settings = load_settings(recovery_window_s=60, ping_interval_s=2.5, ping_timeout_s=1.2)
-    assert settings.confirmed_after_s == pytest.approx(4.9)
-    assert settings.log_max_age_s == 60 + 5 + LOG_SPARE_S
+    assert settings.confirmed_after_s == pytest.approx(4.9 + CONFIRMED_SPARE_S)
+    assert settings.log_max_age_s == 60 + 6 + LOG_SPARE_S
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8081/x", "ftp://127.0.0.1", "http://", "127.0.0.1:8081"])

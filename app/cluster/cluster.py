@@ -162,13 +162,13 @@ class Cluster:
     async def _after_beat(self) -> None:
         self._beaten.set()
 
-    async def put_away(self, socket: LocalSocket, silent_s: float) -> None:
+    def put_away(self, socket: LocalSocket, silent_s: float = 0.0) -> "asyncio.Future[int]":
         """Gives up a socket whose connection broke; its client was silent for so long.
 
-        Raises Stale, StoreError.
+        Fails with Stale, StoreError.
         """
         confirmed = self.nodes.confirmed
-        await self.sessions.put_away(socket.sid, socket.generation, silent_s=silent_s, confirmed=confirmed)
+        return self.sessions.put_away(socket.sid, socket.generation, silent_s=silent_s, confirmed=confirmed)
 
     async def _sweep(self) -> None:
         """Once after each heartbeat that was answered."""
@@ -188,7 +188,7 @@ class Cluster:
 
     async def _check_sockets(self) -> None:
         """Ends the connections whose sockets another node has, or Redis has lost. Raises StoreUnavailable."""
-        sockets = [socket for socket in self.locals.sockets.values() if socket.held is None]
+        sockets = [socket for socket in self.locals.sockets.values() if socket.entered]
         owned = await self.sockets.owned(sockets)
         gone = [socket for socket, still in zip(sockets, owned, strict=True) if not still]
         here = [socket for socket in gone if self.locals.sockets.get(socket.sid) is socket]

@@ -30,18 +30,40 @@ class Replay:
     """What a socket that came back is still to be sent, from its logs; until then it gets nothing of them here.
 
     `offset`: the clock up to which it has everything. `floors`: its rooms -> clock up to which entries are not
-    for it. `lapsed`: rooms it left while it was away -> its nickname there. `page`, `own_last`: what was read
-    already, and the newest clock of its own log then.
+    for it. `lapsed`: rooms it left while it was away -> its nickname there. `stays`: in rooms that it has left
+    otherwise, with the clocks at which it entered and left. `page`, `own_last`: what was read already, and the
+    newest clock of its own log. `deadline_s`: loop time by which it is to be over.
     """
 
-    __slots__ = ("floors", "lapsed", "offset", "own_last", "page")
+    __slots__ = ("deadline_s", "floors", "lapsed", "offset", "own_last", "page", "stays")
 
-    def __init__(self, offset: int, floors: dict[RoomId, int], lapsed: dict[RoomId, str]) -> None:
+    def __init__(
+        self,
+        offset: int,
+        floors: dict[RoomId, int],
+        lapsed: dict[RoomId, str],
+        stays: list[tuple[RoomId, int, int]],
+    ) -> None:
         self.offset = offset
         self.floors = floors
         self.lapsed = lapsed
+        self.stays = stays
         self.page: Any = None  # `cluster.recovery`'s
         self.own_last = 0
+        self.deadline_s = 0.0
+
+    def covers(self, room: RoomId, clock: int) -> bool:
+        """Whether the socket was a member of a room when it got an entry with this clock."""
+        if room in self.floors and clock > self.floors[room]:
+            return True
+        return any(stay == room and entered <= clock < left for stay, entered, left in self.stays)
+
+    def behind_stays(self, floors: dict[RoomId, int]) -> dict[RoomId, int]:
+        """`floors`, so low that what came during its former stays is above them."""
+        lowered = dict(floors)
+        for room, entered, _ in self.stays:
+            lowered[room] = min(entered - 1, lowered.get(room, entered - 1))
+        return lowered
 
 
 class LocalSocket(Cursor):
@@ -75,7 +97,7 @@ class LocalSocket(Cursor):
         self.generation = 1
         self.rooms: dict[RoomId, LocalRoom] = {}
         self.held: list[Packet] | None = []  # what came before the client was told that it is connected
-        self.entered = 0  # clock at which it became one of everybody
+        self.entered = 0  # clock at which it became one of everybody; 0 until Redis has said that it is ours
         self.doomed = False  # to be disconnected as soon as it is connected
         self.leaving = False  # its disconnect handler runs
         self.lineage = lineage  # what the client behind it is known by, "" where it cannot recover

@@ -7,7 +7,6 @@ a canary to the node's own inbox; it comes back through `cluster.relay`.
 
 import asyncio
 import logging
-import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -76,7 +75,9 @@ class Nodes:
         self._lease_s = lease_s
         self._connections = connections
         self._delivered = delivered
-        self._deliveries = deque([0], maxlen=math.ceil(confirmed_after_s / BEAT_S) + 2)  # clocks, a beat each
+        self._confirmed_after_s = confirmed_after_s
+        self._deliveries: deque[tuple[float, int]] = deque([(float("-inf"), 0)])  # alive_s(), clock
+        self.alive_s: Callable[[], float] = time.monotonic  # the time in which pings are counted
         self._on_beat = on_beat
         self._on_data_loss = on_data_loss
         self._beat = 0
@@ -118,7 +119,7 @@ class Nodes:
         pipeline.get(self._keys.epoch)
         former, _, records, _, _, epoch = await pipeline.execute()
         self._beat += 1
-        self._deliveries.append(max(self._deliveries[-1], self._delivered()))
+        self._note_delivered(self._delivered())
         self.answered_s = time.monotonic()
         self._look(records, beats=1)
         await self._forget_dead()
@@ -166,10 +167,18 @@ class Nodes:
     def confirmed(self) -> int:
         """The clock up to which clients of this node have received everything: a ping behind it was answered.
 
-        It is counted in heartbeats, since a node that is stopped for a while does not ping either.
+        Its age is counted as pings are: a node that stands still does not ping either.
         """
-        full = len(self._deliveries) == self._deliveries.maxlen
-        return self._deliveries[0] if full else 0
+        deliveries, until_s = self._deliveries, self.alive_s() - self._confirmed_after_s
+        while len(deliveries) > 1 and deliveries[1][0] <= until_s:
+            deliveries.popleft()
+        return deliveries[0][1]
+
+    def _note_delivered(self, clock: int) -> None:
+        newest_s, newest = self._deliveries[-1]
+        now_s = self.alive_s()
+        if now_s > newest_s and clock > newest:
+            self._deliveries.append((now_s, clock))
 
     def record(self, node_id: str) -> NodeRecord | None:
         """What was last seen of a node."""

@@ -129,23 +129,26 @@ class Recovery:
         """
         replay = await self._proven(session, _offset(offset))
         socket = LocalSocket(session.sid, eio_sid, session.namespace, session.lineage)
-        socket.entered, socket.replay, socket.recovered = session.entered, replay, True
+        socket.replay, socket.recovered = replay, True
         socket.position = replay.own_last
         try:
             for room_id in (RoomId(session.namespace, None), *session.rooms):
                 socket.rooms[room_id] = await self._relay.open(room_id)
             if self._locals.sockets.get(session.sid) is not None:  # another connection was faster
-                generation = None
+                taken = None
             else:
                 self._locals.add(socket)
-                generation = await self._sessions.take(session)
+                taken = await self._sessions.take(session)
         except BaseException:
             self._undo(socket)
             raise
-        if generation is None:
+        if taken is None:
             self._undo(socket)
             return None
-        socket.generation = generation
+        socket.entered = session.entered
+        socket.generation, own_last = taken
+        replay.own_last = max(replay.own_last, own_last)
+        replay.deadline_s = asyncio.get_running_loop().time() + REPLAY_MAX_S
         self._metrics.recoveries += 1
         return socket
 
@@ -178,8 +181,13 @@ class Recovery:
             max(offset, self._confirmed(session)),
             floors,
             {room: nickname for room, (_, nickname) in session.lapsed.items()},
+            [],
         )
-        replay.page = await self._read(session.sid, floors, replay.offset, most=self._entries_max)
+        if replay.offset < session.unproven:
+            raise Missed("it has been in too many rooms")
+        replay.stays = [stay for stay in session.stays if stay[2] > replay.offset]
+        stays = replay.behind_stays(floors)
+        replay.page = await self._read(session.sid, stays, replay.offset, most=self._entries_max)
         if offset > replay.page.clock:
             raise Missed("the offset is ahead of the clock")
         if any(room.name is not None and replay.page.lasts[room] <= floor for room, floor in floors.items()):
@@ -202,7 +210,7 @@ class Recovery:
         """
         assert socket.replay is not None
         try:
-            async with asyncio.timeout(REPLAY_MAX_S):
+            async with asyncio.timeout_at(socket.replay.deadline_s):
                 await self._send_until_now(socket, socket.replay)
                 await self._go_live(socket, socket.replay)
         except Missed as error:
@@ -216,10 +224,11 @@ class Recovery:
     async def _send_until_now(self, socket: LocalSocket, replay: Replay) -> None:
         """All that its logs have, while more may come, until this node has delivered as much."""
         while self._fanout.is_open(socket):
-            page = replay.page or await self._read(socket.sid, _entered(socket, replay), replay.offset)
+            floors = replay.behind_stays(_entered(socket, replay))
+            page = replay.page or await self._read(socket.sid, floors, replay.offset)
             replay.page = None
-            await self._send(socket, page)
-            replay.offset, replay.own_last = page.upto, page.lasts[None]
+            await self._send(socket, replay, page)
+            replay.offset, replay.own_last = page.upto, max(page.lasts[None], replay.own_last)
             if page.whole:
                 for room_id, room in list(socket.rooms.items()):
                     await room.reached(page.lasts.get(room_id, 0))
@@ -231,7 +240,7 @@ class Recovery:
         limits = self._restore(socket, replay)
         while replay.offset < max(limits.values()) and self._fanout.is_open(socket):
             page = await self._read(socket.sid, floors, replay.offset)
-            await self._send(socket, page, limits)
+            await self._send(socket, replay, page, limits)
             replay.offset = page.upto
 
     def _restore(self, socket: LocalSocket, replay: Replay) -> dict[RoomId | None, int]:
@@ -249,11 +258,19 @@ class Recovery:
         socket.replay = None
         return limits
 
-    async def _send(self, socket: LocalSocket, page: Page, limits: dict[RoomId | None, int] | None = None) -> None:
-        """Sends a page's entries, of each log up to its limit, and waits until the client has taken them."""
+    async def _send(
+        self,
+        socket: LocalSocket,
+        replay: Replay,
+        page: Page,
+        limits: dict[RoomId | None, int] | None = None,
+    ) -> None:
+        """Sends what is for the socket, of each log up to its limit, and waits until the client has taken it."""
         sent, sent_bytes = 0, 0
         for log, entry in page.entries:
             if entry.clock == sent or (limits is not None and entry.clock > limits.get(log, 0)):
+                continue
+            if log is not None and not replay.covers(log, entry.clock):
                 continue
             sent = entry.clock  # an event to several rooms is in each of their logs, under one clock
             sent_bytes += self._send_entry(socket, entry)
@@ -290,7 +307,7 @@ class Recovery:
             room = self._keys.room(room_id)
             keys += (room.log, room.last)
         behind = [at, *(max(at, floor) for floor in floors.values())]
-        args = [ENTRIES_PER_PAGE, "" if most is None else most, self._page_bytes // len(behind), *behind]
+        args = [ENTRIES_PER_PAGE, "" if most is None else most, max(1, self._page_bytes // len(behind)), *behind]
         async with self._places:
             clock, *answers = await self._store.run(script("missed_read"), keys, args)
             return _page(names, int(clock), answers)

@@ -95,7 +95,7 @@ class RoomLog:
 
     def _sent(self, actor: LocalSocket) -> str:
         """What a client has sent: all its sockets if it can recover, else this one."""
-        return self._keys.sent(actor.lineage or actor.sid)
+        return self._keys.sent(actor.sid, actor.lineage)
 
     def _pack_sender(self, room: RoomId, sender: tuple[str, int] | None) -> tuple[Packed, bytes]:
         """Of an event's call, the keys and the arguments ahead of the body."""

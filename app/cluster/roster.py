@@ -5,7 +5,7 @@ hash and the log entry together. Replicas of them follow the log (`cluster.deliv
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import NicknameTaken, Refused, Stale, StoreOverloaded, StoreUnavailable
@@ -193,22 +193,17 @@ class Roster:
         *,
         generation: int | None = None,
         lapse: bool = False,
-        forget: Sequence[str] = (),
     ) -> "asyncio.Future[int]":
         """Ends a membership, on whichever node. The clock is 0 where there was none.
 
         Those who stay hear the farewell it was entered with. `lapse`: the socket remembers the room, to enter it
-        again if it comes back; `forget`: bound data that goes with it. Fails with Stale, StoreError.
+        again if it comes back. Fails with Stale, StoreError.
         """
         keys, acting = self._keys.room(room_id), "" if generation is None else str(generation)
         return self._writer.submit(
             script("member_leave"),
             (keys.log, keys.last, keys.members, keys.roster, self._keys.rooms, self._keys.socket(sid)),
-            (
-                *(keys.channel, acting, sid, keys.field),
-                *(encode_body(Left(sid)), "1" if lapse else ""),
-                *[DATA + key for key in forget],
-            ),
+            (keys.channel, acting, sid, keys.field, encode_body(Left(sid)), "1" if lapse else ""),
             lambda reply: 0 if reply == b"absent" else clock_of(reply),
             essential=True,
         )

@@ -6,6 +6,7 @@ does not change it; taking it raises its generation. What the client has missed 
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,9 +19,12 @@ from ..wire import RoomId, Taken, encode_body
 from .roomlog import clock_of
 from .writer import Writer
 
-ROOM, LAPSED = b"r:", b"x:"
-# A client that is not sent what it has missed within this time is cut off, and goes on from where it then is.
-REPLAY_MAX_S = 30
+logger = logging.getLogger(__name__)
+
+ROOM, LAPSED, STAY = b"r:", b"x:", b"y:"
+# A client that is not sent what it has missed within this time, its connect handler's included, is cut off, and
+# goes on from where it then is.
+REPLAY_MAX_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class Session:
     entered: int  # clock at which it became one of everybody
     rooms: dict[RoomId, int]  # its rooms -> clock at which it entered
     lapsed: dict[RoomId, tuple[int, str]]  # rooms it left while away -> entered, nickname
+    stays: list[tuple[RoomId, int, int]]  # in rooms it has left otherwise: entered, left
+    unproven: int  # clock before which it may have had stays that are not known any more
     alive_ms: int | None  # Redis' time of the last sign of life, where it is away
     taken: int  # clock at which its newest connection took it
     confirmed: int  # its client has received all entries up to this clock; 0 where that is not known
@@ -45,7 +51,7 @@ class Sessions:
     """Reads, takes and puts away."""
 
     def __init__(self, settings: Settings, store: Store, writer: Writer, keys: Keys, node: Node) -> None:
-        self._grace_ms = round(settings.leave_grace_s * 1000)
+        self._grace_ms = round(min(settings.leave_grace_s, settings.recovery_window_s) * 1000)
         self._window_ms = settings.recovery_window_s * 1000
         self._store = store
         self._writer = writer
@@ -53,12 +59,12 @@ class Sessions:
         self._node = node
 
     async def read(self, sids: Sequence[str]) -> list[Session | None]:
-        """The sessions of sockets; None for one that there is not. Raises StoreUnavailable."""
+        """The sessions of sockets; None for one that there is not, or nobody can read. Raises StoreUnavailable."""
         pipeline = self._store.client.pipeline(transaction=False)
         for sid in sids:
             pipeline.hgetall(self._keys.socket(sid))
         found = await self._store.answer(pipeline.execute())
-        return [_session(sid, fields) if b"g" in fields else None for sid, fields in zip(sids, found, strict=True)]
+        return [_readable(sid, fields) for sid, fields in zip(sids, found, strict=True)]
 
     async def is_over(self, session: Session) -> bool:
         """Whether its client was silent for longer than the recovery window. Raises StoreUnavailable."""
@@ -67,10 +73,10 @@ class Sessions:
         seconds, micros = await self._store.answer(self._store.client.time())
         return int(seconds) * 1000 + int(micros) // 1000 > session.alive_ms + self._window_ms
 
-    async def take(self, session: Session) -> int | None:
-        """Makes a session this node's; returns its generation, None where it is not any more as it was read.
+    async def take(self, session: Session) -> tuple[int, int] | None:
+        """Makes a session this node's; returns its generation and its own log's newest clock.
 
-        Raises StoreError.
+        None where it is not any more as it was read. Raises StoreError.
         """
         sid, generation = session.sid, session.generation + 1
         rooms = [self._keys.room(room) for room in session.rooms]
@@ -89,7 +95,7 @@ class Sessions:
                 *(room.field for room in rooms),
             ),
         )
-        return generation if reply.startswith(b"ok") else None
+        return (generation, clock_of(reply)) if reply.startswith(b"ok") else None
 
     def put_away(self, sid: str, generation: int, *, silent_s: float, confirmed: int) -> "asyncio.Future[int]":
         """Gives a socket of this node up, for another connection to take. Fails with Stale, StoreError.
@@ -112,6 +118,14 @@ def confirmed_since(confirmed: int) -> int:
     return max(0, confirmed - REPLAY_MAX_S * 1_000_000)
 
 
+def _readable(sid: str, fields: dict[bytes, bytes]) -> Session | None:
+    try:
+        return _session(sid, fields) if b"g" in fields else None
+    except ValueError as error:  # another program's, or a later version's
+        logger.warning("socket %s has a session that cannot be read: %s", sid, error)
+        return None
+
+
 def _session(sid: str, fields: dict[bytes, bytes]) -> Session:
     def rooms(prefix: bytes) -> dict[RoomId, str]:
         return {
@@ -130,8 +144,15 @@ def _session(sid: str, fields: dict[bytes, bytes]) -> Session:
         int(fields.get(b"e", 0)),
         {room: int(entered) for room, entered in rooms(ROOM).items()},
         {room: (int(entered), nickname) for room, (entered, nickname) in lapsed.items()},
+        [_stay(field, entered) for field, entered in fields.items() if field.startswith(STAY)],
+        int(fields.get(b"u", 0)),
         int(fields[b"a"]) if b"a" in fields else None,
         int(fields.get(b"t", 0)),
         int(fields.get(b"c", 0)),
         b"z" in fields,
     )
+
+
+def _stay(field: bytes, entered: bytes) -> tuple[RoomId, int, int]:
+    left, room = field.removeprefix(STAY).decode().split(" ", 1)
+    return room_of_field(room), int(entered), int(left)

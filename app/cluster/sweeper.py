@@ -41,7 +41,7 @@ class Sweeper:
         sockets: Sockets,
         metrics: Metrics,
     ) -> None:
-        self._grace_ms = round(settings.leave_grace_s * 1000)
+        self._grace_ms = round(min(settings.leave_grace_s, settings.recovery_window_s) * 1000)
         self._lease_ms = round(settings.lease_s * 1000)
         self._window_s = float(settings.recovery_window_s)
         self._store = store

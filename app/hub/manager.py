@@ -61,6 +61,8 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
             raise Refused("ClusterManager speaks python-socketio's default serializer only")
         self.server = server
         self.fanout.attach(server.eio.sockets)
+        if (wheel := getattr(server.eio, "pings", None)) is not None:  # a plain AsyncServer has none
+            self.cluster.nodes.alive_s = wheel.time_s
 
     def initialize(self) -> None:
         """Called by python-socketio's server before the first request."""
@@ -154,8 +156,7 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
         """Removes a socket of this node from its rooms and from the cluster; on another node, as
         `can_disconnect`.
 
-        `broken`: its connection has gone by itself, so that its client may come back, if it can; `silent_s`:
-        since its last sign of life.
+        `broken`: its connection has gone by itself, so that its client may come back, if it can.
         """
         socket = self.cluster.locals.socket(sid, namespace)
         if socket is None:
@@ -164,9 +165,10 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
             return
         rooms = [room_id for room_id in socket.rooms if room_id.name is not None]
         self._forget(socket)
+        put_away = self.returning.put_away(socket)
         try:
             if kwargs.get("broken") and socket.lineage and not socket.lost:
-                await self.cluster.put_away(socket, kwargs.get("silent_s", 0.0))
+                await put_away()
                 return
             leave = self.cluster.roster.leave
             with contextlib.suppress(Stale):
@@ -182,7 +184,6 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
         self.cluster.locals.remove(socket)
         self.cluster.sockets.release(socket)
         self.requests.gone(socket.sid)
-        self.returning.forgotten(socket.sid)
         leaving = self._leaving.pop(socket.sid, None)
         if leaving is not None and not leaving.done():
             leaving.set_result(None)

@@ -6,12 +6,13 @@ former connection where it is still here, and lets sockets enter again what they
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..cluster.cluster import Cluster
 from ..cluster.local import LocalSocket
 from ..cluster.recovery import Missed, Presented
-from ..errors import NicknameTaken, StoreUnavailable
+from ..errors import NicknameTaken, Refused, StoreUnavailable
 from ..node import new_lineage, new_sid, pid_of
 from ..transport.fanout import FanOut
 
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 TRIES = 10  # to take a session that changes meanwhile
 LET_GO_TIMEOUT_S = 10.0
+LOOKED_AT_S = 0.01
 
 
 class Returning:
@@ -28,8 +30,8 @@ class Returning:
         self._recovery = recovery
         self._cluster = cluster
         self._fanout = fanout
+        self._put_away: dict[str, asyncio.Future[int]] = {}  # sid -> its being put away
         self._presented: dict[tuple[str, str], Presented] = {}  # eio_sid, namespace -> what came with CONNECT
-        self._gone: dict[str, asyncio.Future[None]] = {}  # sid -> done when its socket is no more here
 
     def present(self, eio_sid: str, namespace: str, auth: Any) -> None:
         """What a client has sent with CONNECT."""
@@ -44,11 +46,18 @@ class Returning:
         socket = self._cluster.locals.of_connection(eio_sid, namespace)
         return {"pid": pid_of(socket.sid, socket.lineage)} if socket is not None and socket.lineage else {}
 
-    def forgotten(self, sid: str) -> None:
-        """A socket is no more here."""
-        gone = self._gone.pop(sid, None)
-        if gone is not None and not gone.done():
-            gone.set_result(None)
+    def broke(self, eio_sid: str, silent_s: float) -> None:
+        """A connection has broken, whose client was silent for so long: from here on others may take its sockets,
+        however long its handlers take."""
+        for socket in self._cluster.locals.by_eio_sid.get(eio_sid, {}).values():
+            if socket.lineage and not (socket.lost or socket.leaving) and socket.held is None:
+                done = self._put_away[socket.sid] = self._cluster.put_away(socket, silent_s)
+                done.add_done_callback(lambda done: done.cancelled() or done.exception())  # who waits is told
+
+    def put_away(self, socket: LocalSocket) -> Callable[[], Awaitable[int]]:
+        """What gives a socket up that is no more here, if that was not done yet. Raises Stale, StoreError."""
+        done = self._put_away.pop(socket.sid, None)
+        return lambda: done if done is not None else self._cluster.put_away(socket)
 
     async def take_up(self, eio_sid: str, namespace: str, presented: Presented) -> LocalSocket | None:
         """The socket that the client had, on this connection; None where it starts anew. Raises StoreError."""
@@ -95,9 +104,12 @@ class Returning:
             if room in socket.rooms or bool(nickname) != named:
                 continue
             try:
-                await self._cluster.roster.enter(socket, room, nickname)
-            except NicknameTaken:
-                await self._cluster.roster.enter(socket, room)
+                try:
+                    await self._cluster.roster.enter(socket, room, nickname)
+                except NicknameTaken:
+                    await self._cluster.roster.enter(socket, room)
+            except Refused as error:
+                logger.info("socket %s cannot enter %r again: %s", socket.sid, room.name, error)
 
     def _read(self, auth: Any) -> Presented:
         fields = auth if isinstance(auth, dict) else {}
@@ -108,9 +120,10 @@ class Returning:
 
     async def _let_go(self, socket: LocalSocket) -> None:
         """Ends the connection that a client had here before; returns when its handlers were told."""
-        gone = self._gone.setdefault(socket.sid, asyncio.get_running_loop().create_future())
         self._fanout.close(socket, "its client has another connection")
         try:
-            await asyncio.wait_for(asyncio.shield(gone), LET_GO_TIMEOUT_S)
+            async with asyncio.timeout(LET_GO_TIMEOUT_S):
+                while self._cluster.locals.sockets.get(socket.sid) is socket:  # noqa: ASYNC110 - rare, and bounded
+                    await asyncio.sleep(LOOKED_AT_S)
         except TimeoutError:
             raise StoreUnavailable("the client's former connection does not end") from None

@@ -18,7 +18,7 @@ from typing import Any
 from socketio import AsyncServer, packet
 
 from .. import wire
-from ..errors import ClusterKitError, StoreError
+from ..errors import ClusterKitError, NotConnected, Stale, StoreError
 from ..transport.engineio_packet import BadMessage
 from ..transport.engineio_server import EngineServer
 from ..wire import Packet
@@ -143,6 +143,7 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         self._binary_packet.pop(eio_sid, None)
+        self.manager.returning.broke(eio_sid, self.eio.ping_timeout if reason == self.reason.PING_TIMEOUT else 0.0)
         await self._turns.take_last(eio_sid, partial(super()._handle_eio_disconnect, eio_sid, reason))
 
     def _assemble(self, eio_sid: str, data: Any) -> packet.Packet | None:
@@ -200,7 +201,7 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
         self.manager.returning.present(eio_sid, namespace or "/", data)
         try:
             await super()._handle_connect(eio_sid, namespace, data)
-        except StoreError as error:
+        except (StoreError, Stale, NotConnected) as error:  # or it was taken, or swept, meanwhile
             logger.warning("closing connection %s, it cannot be served: %s", eio_sid, error)
             await self._abandon(eio_sid, namespace)
         except Exception:  # the app's connect handler
@@ -221,10 +222,7 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
             self._metrics.handler_errors += 1
             logger.exception("the disconnect handler of %s failed", namespace)
         finally:
-            silent_s = self.eio.ping_timeout if reason == self.reason.PING_TIMEOUT else 0.0
-            await self.manager.disconnect(
-                sid, namespace, ignore_queue=True, broken=reason is not None, silent_s=silent_s
-            )
+            await self.manager.disconnect(sid, namespace, ignore_queue=True, broken=reason is not None)
 
     def _knows(self, namespace: str) -> bool:
         if self.namespaces == "*":

@@ -52,8 +52,9 @@ class Keys:
     def socket(self, sid: str) -> str:
         """Hash: `n` node or "" (away), `g` generation, `s` namespace, `e` entered everybody, `l` lineage,
         `t` clock of the newest connection, `a` ms of the last sign of life, `c` confirmed clock, `r:<room>`
-        entered, `f:<room>` farewell, `x:<room>` entered and nickname where it left while away, `z` clock at which
-        it was written anew, `d:<key>` bound data (JSON).
+        entered, `f:<room>` farewell, `x:<room>` entered and nickname where it left while away, `y:<left>
+        <room>` entered, of rooms it has left otherwise, `u` clock of the newest such stay that was forgotten, `z`
+        clock at which it was written anew, `d:<key>` bound data (JSON).
         """
         return f"{self._base}socket:{quote(sid, safe='')}"
 
@@ -69,9 +70,10 @@ class Keys:
         """Hash: `applied` number of the last append, and the replies of the newest pipeline by number."""
         return f"{self._base}writer:{writer_id}"
 
-    def sent(self, lineage: str) -> str:
-        """Sorted set: message id -> clock, of what one client has sent."""
-        return f"{self._base}sent:{quote(lineage, safe='')}"
+    def sent(self, sid: str, lineage: str) -> str:
+        """Sorted set: message id -> clock, of what one client has sent: through all its sockets where it has a
+        lineage, which it may have made up, so that those of others are never taken for one."""
+        return f"{self._base}sent:{f'lineage:{quote(lineage)}' if lineage else f'sid:{quote(sid)}'}"
 
     def node_sockets(self, node_id: str) -> str:
         """Set: sids to put away if the node dies."""

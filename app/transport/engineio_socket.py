@@ -58,6 +58,7 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
     upgrading_by: object | None = None  # the WebSocket that was probed with
     ping_slot = NOWHERE
     awaits_pong = False
+    excused = False
     reading_paused = False
 
     def __init__(self, server: Any, sid: str, environ: dict[str, Any]) -> None:
@@ -119,7 +120,7 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
     def resume_reading(self) -> None:
         """Reads on."""
         self.reading_paused = False
-        self.server.pings.postpone(self)
+        self.server.pings.excuse(self)
         self._may_read.set()
 
     # --- what the wheel of pings asks of a connection ------------------------------------------------------

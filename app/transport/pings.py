@@ -24,10 +24,11 @@ NOWHERE = -1
 
 
 class Pinged(Protocol):
-    """What the wheel needs of a connection; it sets the first two."""
+    """What the wheel needs of a connection; it sets the first three."""
 
     ping_slot: int  # NOWHERE while it is not in the wheel
     awaits_pong: bool
+    excused: bool  # its pong could not be seen for a while since the newest ping
     reading_paused: bool  # by this node, so that a pong cannot be seen
 
     def ping(self) -> None:
@@ -38,17 +39,28 @@ class Pinged(Protocol):
 
 
 class PingWheel:
-    """Pings every connection `interval_s` after its last pong, and gives it `timeout_s` to answer."""
+    """Pings every connection `interval_s` after its last pong, and gives it `timeout_s` to answer.
+
+    One that this node does not read, or did not read meanwhile, is given another time-out.
+    """
 
     def __init__(self, interval_s: float, timeout_s: float) -> None:
         self._tick_s = min(TICK_MAX_S, min(interval_s, timeout_s) / TICKS_PER_TURN_MIN)
         self._interval = math.ceil(interval_s / self._tick_s)
         self._timeout = math.ceil(timeout_s / self._tick_s)
         self._slots: list[set[Pinged]] = [set() for _ in range(max(self._interval, self._timeout) + 1)]
+        self._ticks = 0
+        self._late: set[Pinged] = set()  # their newest ping is older than a time-out
         self._now = 0
         self._count = 0
         self._ticked_s = 0.0  # loop time of the last tick
         self._timer: asyncio.TimerHandle | None = None
+
+    def time_s(self) -> float:
+        """A time that stands while nobody is here, or while a pong is late: what was sent an interval and two
+        time-outs ago has been received by everyone, since a ping behind it was answered.
+        """
+        return self._ticks * self._tick_s
 
     def __len__(self) -> int:
         return self._count
@@ -66,6 +78,7 @@ class PingWheel:
         """Lets a connection go; one that is not in the wheel is fine."""
         if connection.ping_slot != NOWHERE:
             self._slots[connection.ping_slot].discard(connection)
+            self._late.discard(connection)
             connection.ping_slot = NOWHERE
             self._count -= 1
 
@@ -74,13 +87,12 @@ class PingWheel:
         if connection.awaits_pong and connection.ping_slot != NOWHERE:
             connection.awaits_pong = False
             self._slots[connection.ping_slot].discard(connection)
+            self._late.discard(connection)
             self._put(connection, self._interval)
 
-    def postpone(self, connection: Pinged) -> None:
-        """It could not be heard for a while: what it owes gets its whole time again."""
-        if connection.awaits_pong and connection.ping_slot != NOWHERE:
-            self._slots[connection.ping_slot].discard(connection)
-            self._put(connection, self._timeout)
+    def excuse(self, connection: Pinged) -> None:
+        """It could not be heard for a while: what it owes gets at least its whole time again."""
+        connection.excused = connection.awaits_pong
 
     def stop(self) -> None:
         """Pings nobody any more."""
@@ -96,6 +108,7 @@ class PingWheel:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._tick_s, self._tick) if self._count else None
         for _ in range(self._passed(loop.time())):
+            self._ticks += not self._late
             self._now = (self._now + 1) % len(self._slots)
             self._go_round(self._now, iter(list(self._slots[self._now])))
 
@@ -120,10 +133,12 @@ class PingWheel:
     def _check(self, connection: Pinged) -> None:
         if not connection.awaits_pong:
             connection.awaits_pong = True
+            connection.excused = False
             self._put(connection, self._timeout)
             connection.ping()
-        elif connection.reading_paused:
-            self._put(connection, self._timeout)
-        else:
-            self._put(connection, self._timeout)
+            return
+        self._late.add(connection)
+        self._put(connection, self._timeout)
+        if not (connection.reading_paused or connection.excused):
             connection.ping_timed_out()
+        connection.excused = False

@@ -65,6 +65,7 @@ class WebSocketConnection(EngineSession):
         "app_state",
         "awaits_pong",
         "engine",
+        "excused",
         "other",
         "ping_slot",
         "polling",
@@ -88,6 +89,7 @@ class WebSocketConnection(EngineSession):
         self.timer: asyncio.TimerHandle | None = None  # while it is upgrading or closing
         self.ping_slot = NOWHERE
         self.awaits_pong = False
+        self.excused = False
         self.reading_paused = False
         self.rest_waits = False  # for another turn
 
@@ -246,7 +248,7 @@ class WebSocketConnection(EngineSession):
         """Reads on, with what has waited first."""
         if self.reading_paused:
             self.reading_paused = False
-            self.engine.pings.postpone(self)
+            self.engine.pings.excuse(self)
             asyncio.get_running_loop().call_soon(self._read_on)
 
     def _read_on(self) -> None:

@@ -37,6 +37,7 @@ class Member:
     losses: int = 0
     connections: int = 0
     delivered: int = 0
+    alive_s: float = 0.0
     loops: list["asyncio.Task[None]"] = field(default_factory=list)
 
     async def sees(self, *others: "Member") -> list[bool]:
@@ -47,6 +48,7 @@ class Member:
     async def beat(self, times: int = 1) -> None:
         for _ in range(times):
             await self.nodes.beat()
+            self.alive_s += 1
 
     def run(self) -> None:
         self.loops.append(asyncio.create_task(self.nodes.run()))
@@ -91,6 +93,7 @@ class Registry:
             on_data_loss=lost,
         )
         member = Member(nodes, node, keys, metrics, store)
+        nodes.alive_s = lambda: member.alive_s
         self._made.append(member)
         return member
 
@@ -237,7 +240,7 @@ async def test_the_loop_goes_on_when_redis_goes_and_comes(
 
 
 async def confirmed_with_each_beat(member: Member, beats: int) -> list[int]:
-    """What is confirmed behind each of so many beats, the nth of which finds everything up to n delivered."""
+    """What is confirmed a second behind each of so many beats, the nth of which finds all up to n delivered."""
     found = []
     for _ in range(beats):
         member.delivered += 1
@@ -246,8 +249,8 @@ async def confirmed_with_each_beat(member: Member, beats: int) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize(("confirmed_after_s", "beats"), [(3.0, 4), (2.1, 4), (0.5, 2), (65.0, 66)])
-async def test_what_was_delivered_is_confirmed_when_more_than_so_many_seconds_of_beats_were_answered(
+@pytest.mark.parametrize(("confirmed_after_s", "beats"), [(3.0, 2), (2.1, 2), (0.5, 0), (65.0, 64)])
+async def test_what_was_delivered_is_confirmed_when_the_node_has_lived_for_so_long_since(
     registry: Registry, confirmed_after_s: float, beats: int
 ) -> None:
     one = registry.member(confirmed_after_s=confirmed_after_s)
@@ -256,18 +259,27 @@ async def test_what_was_delivered_is_confirmed_when_more_than_so_many_seconds_of
     assert found == [0] * beats + [1, 2, 3]
 
 
+async def test_nothing_is_confirmed_while_a_node_stands_still(registry: Registry) -> None:
+    one = registry.member(confirmed_after_s=3)
+    await confirmed_with_each_beat(one, 4)
+    for one.delivered in range(5, 25):
+        await one.nodes.beat()  # in no time of its own
+        assert one.nodes.confirmed == 2
+    assert await confirmed_with_each_beat(one, 4) == [3, 4, 5, 26]
+
+
 async def test_beats_that_were_not_answered_confirm_nothing(registry: Registry) -> None:
     async with redis_proxy(registry.redis.port) as proxy:
         one = registry.member(url=proxy.url, confirmed_after_s=3)
-        assert await confirmed_with_each_beat(one, 5) == [0, 0, 0, 0, 1]
+        assert await confirmed_with_each_beat(one, 5) == [0, 0, 1, 2, 3]
         for request_bytes in [0, 10**6] * 5:  # not done, and done
             one.delivered += 100
             proxy.once(Cut(request_bytes), containing=b"HSET")
             with pytest.raises((RedisError, *CONNECTION_ERRORS)):
                 await one.beat()
-            assert one.nodes.confirmed == 1
+            assert one.nodes.confirmed == 3
         one.delivered = 5
-        assert await confirmed_with_each_beat(one, 3) == [2, 3, 4]
+        assert await confirmed_with_each_beat(one, 3) == [4, 5, 6]
 
 
 async def test_what_is_confirmed_does_not_fall_while_a_node_does_not_know_what_it_has_delivered(
@@ -295,7 +307,7 @@ async def test_a_heartbeat_tells_the_others_what_was_confirmed_and_not_more(regi
         record = other.nodes.record(one.node.node_id)
         assert record is not None
         assert record.confirmed == confirmed
-    assert confirmed == 3
+    assert confirmed == 5
 
 
 async def test_a_node_that_tells_nothing_of_what_was_confirmed_has_confirmed_nothing(registry: Registry) -> None:

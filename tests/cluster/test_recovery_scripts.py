@@ -33,6 +33,7 @@ from tests.support.redis_server import RedisServer
 EVERYBODY = RoomId("/", None)
 SAID = event_packet("/", "said", "hello")
 WINDOW_S = 60
+STAYS_MAX = 32
 SLACK_MS = 10_000  # a test takes no longer
 CONFIRMED = 1_000
 
@@ -215,11 +216,10 @@ async def test_who_was_away_is_taken_with_its_places_under_a_new_generation(
     socket = await node.socket(DEN, ATTIC, nickname="kim lee", recovers=True)
     entered = {room: (place(node, redis_server, room, socket.sid) or "").split()[0] for room in (DEN, ATTIC)}
     await put_away(node, socket)
-    reply = await take(other, await session_of(other, socket.sid), DEN, ATTIC)
-    assert reply.startswith(b"ok ")
+    assert await take(other, await session_of(other, socket.sid), DEN, ATTIC) == b"ok 0"
     fields = fields_of(node, redis_server, socket.sid)
     other_id = other.cluster.node.node_id
-    assert (fields["n"], fields["g"], fields["t"]) == (other_id, "2", reply.split()[1].decode())
+    assert (fields["n"], fields["g"]) == (other_id, "2")
     assert int(fields["t"]) > int(fields["e"]) == socket.entered
     assert "a" not in fields
     assert away(node, redis_server) == {}
@@ -341,17 +341,84 @@ async def test_who_leaves_while_it_is_away_remembers_the_room_until_it_enters_ag
     redis_server: RedisServer, node: BareNode, nickname: str
 ) -> None:
     socket = await node.socket(DEN, ATTIC, nickname=nickname, recovers=True)
-    await node.cluster.sockets.set(socket.sid, "nickname", nickname)
     entered = int((place(node, redis_server, DEN, socket.sid) or "").split()[0])
-    await node.cluster.roster.leave(socket.sid, DEN, generation=1, lapse=True, forget=["nickname"])
+    await node.cluster.roster.leave(socket.sid, DEN, generation=1, lapse=True)
     await node.cluster.roster.leave(socket.sid, ATTIC, generation=1)
     assert (await session_of(node, socket.sid)).lapsed == {DEN: (entered, nickname)}
     assert (await session_of(node, socket.sid)).rooms == {}
-    assert "d:nickname" not in fields_of(node, redis_server, socket.sid)
     redis_server.command("HDEL", node.cluster.keys.room(DEN).roster, nickname)
     await node.cluster.roster._submit_enter(socket, DEN, nickname, b"j -\n", "", {})
     session = await session_of(node, socket.sid)
     assert (session.lapsed, list(session.rooms)) == ({}, [DEN])
+
+
+async def test_who_enters_again_is_still_replayed_what_came_while_it_was_no_member(
+    redis_server: RedisServer, node: BareNode
+) -> None:
+    socket = await node.socket(DEN, recovers=True)
+    entered = (await session_of(node, socket.sid)).rooms[DEN]
+    for _ in range(2):  # and does not forget it when it leaves once more
+        await node.cluster.roster.leave(socket.sid, DEN, generation=1, lapse=True)
+        _, clock = await node.cluster.roster._submit_enter(socket, DEN, "", b"j -\n", "", {})
+        assert (await session_of(node, socket.sid)).rooms == {DEN: entered}
+        assert (place(node, redis_server, DEN, socket.sid) or "").split()[0] == str(clock) > str(entered)
+
+
+@pytest.mark.parametrize("how", ["leaves", "closed"])
+async def test_who_leaves_of_its_own_accord_remembers_from_when_to_when_it_was_a_member(
+    node: BareNode, how: str
+) -> None:
+    socket = await node.socket(DEN, ATTIC, recovers=True)
+    stays = []
+    for _ in range(3):
+        entered = (await session_of(node, socket.sid)).rooms[DEN]
+        if how == "closed":
+            left = await node.cluster.roster.close(DEN)
+        else:
+            left = await node.cluster.roster.leave(socket.sid, DEN, generation=1)
+        stays.append((DEN, entered, left))
+        assert sorted((await session_of(node, socket.sid)).stays) == stays
+        await node.cluster.roster._submit_enter(socket, DEN, "", b"j -\n", "", {})
+
+
+async def test_who_cannot_come_back_remembers_no_stays(redis_server: RedisServer, node: BareNode) -> None:
+    socket = await node.socket(DEN)
+    await node.cluster.roster.leave(socket.sid, DEN, generation=1)
+    assert not [field for field in fields_of(node, redis_server, socket.sid) if field.startswith("y:")]
+
+
+async def test_of_many_stays_the_newest_are_remembered_and_that_others_were_forgotten(node: BareNode) -> None:
+    socket = await node.socket(DEN, recovers=True)
+    left = []
+    for _ in range(STAYS_MAX + 3):
+        left.append(await node.cluster.roster.leave(socket.sid, DEN, generation=1))
+        await node.cluster.roster._submit_enter(socket, DEN, "", b"j -\n", "", {})
+    session = await session_of(node, socket.sid)
+    assert sorted(stay[2] for stay in session.stays) == left[3:]
+    assert session.unproven == left[2]
+
+
+async def test_stays_that_ended_before_the_logs_begin_are_forgotten_without_a_trace(
+    redis_server: RedisServer, node: BareNode
+) -> None:
+    socket = await node.socket(DEN, recovers=True)
+    redis_server.command("HSET", node.cluster.keys.socket(socket.sid), "y:2 /|den", "1")
+    await node.cluster.roster.leave(socket.sid, DEN, generation=1)
+    session = await session_of(node, socket.sid)
+    assert ([stay[2] > 2 for stay in session.stays], session.unproven) == ([True], 0)
+
+
+@pytest.mark.parametrize(
+    "broken", ["g x", "e \xff", "r:/|den x", "r:den 7", "x:/|den 7", "y:/|den 7", "y:x /|den 7"]
+)
+async def test_a_session_that_nobody_can_read_is_none_and_does_not_keep_others_from_being_read(
+    redis_server: RedisServer, node: BareNode, broken: str
+) -> None:
+    socket, other = await node.socket(recovers=True), await node.socket(recovers=True)
+    name, value = broken.rsplit(" ", 1)
+    redis_server.command("HSET", node.cluster.keys.socket(socket.sid), name, value)
+    found = await node.cluster.sessions.read([socket.sid, other.sid])
+    assert [session is None for session in found] == [True, False]
 
 
 async def test_who_was_no_member_remembers_nothing(redis_server: RedisServer, node: BareNode) -> None:

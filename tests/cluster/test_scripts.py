@@ -190,7 +190,7 @@ ACTS: dict[str, Act] = {
     "member_enter": lambda node, socket: node.cluster.roster.enter(socket, ATTIC, "new", data={"room": "attic"}),
     "member_rename": lambda node, socket: node.cluster.roster.rename(socket, DEN, "new", data={"nickname": "new"}),
     "member_leave": lambda node, socket: node.cluster.roster.leave(
-        socket.sid, DEN, generation=socket.generation, forget=["nickname"]
+        socket.sid, DEN, generation=socket.generation
     ),
     "socket_disconnect": lambda node, socket: node.cluster.sockets.disconnect(
         socket.sid, socket.namespace, socket.generation
@@ -368,9 +368,6 @@ async def test_bound_data_changes_with_the_roster(node: BareNode) -> None:
     assert await get(other.sid, "nickname") is None
     await node.cluster.roster.rename(socket, DEN, "park", data={"nickname": "park"})
     assert await get(socket.sid, "nickname") == "park"
-    await node.cluster.roster.leave(socket.sid, DEN, forget=["nickname"])
-    assert await get(socket.sid, "nickname", "gone") == "gone"
-    assert await get(socket.sid, "room") == ["den", None]
 
 
 async def test_bound_data_of_a_socket_that_is_not_connected_is_refused(node: BareNode) -> None:

@@ -40,8 +40,8 @@ def whisper(
     )
 
 
-def ids(node: BareNode, redis: RedisServer, of: str) -> list[str]:
-    found: list[str] = redis.command("ZRANGE", node.cluster.keys.sent(of), 0, -1)
+def ids(node: BareNode, redis: RedisServer, of: LocalSocket) -> list[str]:
+    found: list[str] = redis.command("ZRANGE", node.cluster.keys.sent(of.sid, of.lineage), 0, -1)
     return found
 
 
@@ -94,10 +94,17 @@ async def test_a_client_that_can_recover_is_known_through_all_its_sockets(
     after = await node.socket(DEN, recovers=True)
     after.lineage = before.lineage
     assert await say(node, before, "a", "1") == await say(node, after, "a", "1")
-    assert ids(node, redis_server, before.lineage) == ["1"]
+    assert ids(node, redis_server, before) == ["1"]
     stranger = await node.socket(DEN)
     await say(node, stranger, "b", "1")
-    assert ids(node, redis_server, stranger.sid) == ["1"]
+    assert ids(node, redis_server, stranger) == ["1"]
+
+
+async def test_who_takes_the_sid_of_another_for_its_lineage_shares_no_ids_with_it(node: BareNode) -> None:
+    plain, thief = await node.socket(DEN), await node.socket(DEN, recovers=True)
+    thief.lineage = plain.sid
+    assert await say(node, thief, "a", "1") < await say(node, plain, "b", "1")
+    await eventually(lambda: node.heard(plain) == ["a", "b"])
 
 
 @pytest.mark.parametrize("send", [say, whisper], ids=["to the room", "to one"])
@@ -106,8 +113,8 @@ async def test_of_a_client_s_ids_the_newest_are_kept_for_a_while(
 ) -> None:
     sender = await node.socket(DEN, nickname="kim")
     clocks = {name: await send(node, sender, name, name) for name in "hgfedcba"}
-    assert ids(node, redis_server, sender.sid) == list("edcba")
-    assert 0 < redis_server.command("TTL", node.cluster.keys.sent(sender.sid)) <= TTL_S
+    assert ids(node, redis_server, sender) == list("edcba")
+    assert 0 < redis_server.command("TTL", node.cluster.keys.sent(sender.sid, "")) <= TTL_S
     assert await send(node, sender, "e", "e") == clocks["e"]
     assert await send(node, sender, "h", "h") > max(clocks.values()), "it is not known any more"
 
@@ -116,4 +123,4 @@ async def test_a_message_without_an_id_is_remembered_by_none(redis_server: Redis
     sender = await node.socket(DEN, nickname="kim")
     await whisper(node, sender, "a", None)
     await node.cluster.log.append(DEN, event_packet("/", "said", "b"), actor=sender)
-    assert not redis_server.command("EXISTS", node.cluster.keys.sent(sender.sid))
+    assert not redis_server.command("EXISTS", node.cluster.keys.sent(sender.sid, ""))

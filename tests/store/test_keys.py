@@ -84,8 +84,8 @@ def test_keys_of_different_kinds_are_different() -> None:
     node_id, sid = "0123abcd", new_sid()
     kinds = [
         *(KEYS.clock, KEYS.rooms, KEYS.nodes, KEYS.guests, KEYS.writer(node_id), KEYS.node_sockets(node_id)),
-        *(KEYS.inbox(node_id), KEYS.socket(sid), KEYS.socket_log(sid), KEYS.socket_last(sid), KEYS.sent(sid)),
-        *(KEYS.away, KEYS.epoch),
+        *(KEYS.inbox(node_id), KEYS.socket(sid), KEYS.socket_log(sid), KEYS.socket_last(sid)),
+        *(KEYS.away, KEYS.epoch, KEYS.sent(sid, ""), KEYS.sent(sid, sid)),
         *names_of(RoomId("/", sid)),
         *names_of(RoomId("/", None)),
     ]
@@ -98,7 +98,7 @@ def test_clusters_with_different_prefixes_share_nothing() -> None:
     room = RoomId("/", "den")
     names = [
         {
-            *(keys.clock, keys.rooms, keys.nodes, keys.guests, keys.away, keys.epoch, keys.sent("lineage")),
+            *(keys.clock, keys.rooms, keys.nodes, keys.guests, keys.away, keys.epoch, keys.sent("sid", "lineage")),
             *(keys.room(room).log, keys.room(room).channel),
         }
         for keys in (Keys("a"), Keys("a-b"), Keys("b"))

@@ -19,15 +19,26 @@ class Client:
         self.answers_after_s = answers_after_s
         self.ping_slot = NOWHERE
         self.awaits_pong = False
+        self.excused = False
         self.reading_paused = False
+        self.came_s = loop.time()
         self.pinged: list[float] = []  # when, in seconds
         self.timed_out: list[float] = []
 
+    @property
+    def confirmed_s(self) -> float:
+        """When the newest ping was sent that it has answered; when it came where there is none."""
+        return [self.came_s, *self.pinged][-2 if self.awaits_pong else -1]
+
     def ping(self) -> None:
-        """Notes, and answers."""
+        """Notes, and answers, unless it is not read."""
         self.pinged.append(self.loop.time())
         if self.answers_after_s is not None:
-            self.loop.call_later(self.answers_after_s, self.answer)
+            self.loop.call_later(self.answers_after_s, self._answer)
+
+    def _answer(self) -> None:
+        if not self.reading_paused:
+            self.answer()
 
     def answer(self) -> None:
         """A pong."""

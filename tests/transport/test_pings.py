@@ -5,6 +5,7 @@ import gc
 import weakref
 from collections.abc import Callable
 from itertools import pairwise
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
@@ -165,7 +166,7 @@ def test_who_answers_when_it_is_read_again_stays(client: NewClient, loop: FakeLo
     paused = client()
     loop.advance(INTERVAL_S + 1)
     paused.reading_paused = True
-    loop.advance(10 * TIMEOUT_S)
+    loop.advance(1.5 * TIMEOUT_S)
     paused.reading_paused = False
     paused.answers_after_s = 0.1
     paused.answer()
@@ -174,16 +175,85 @@ def test_who_answers_when_it_is_read_again_stays(client: NewClient, loop: FakeLo
     assert len(paused.pinged) > 5
 
 
-def test_who_could_not_be_heard_has_its_whole_time_to_answer_again(
+def test_who_could_not_be_heard_has_at_least_its_whole_time_to_answer_again(
     client: NewClient, wheel: PingWheel, loop: FakeLoop
 ) -> None:
     paused, silent = client(), client()
     loop.advance(INTERVAL_S + TIMEOUT_S - 1)
-    wheel.postpone(paused)
-    resumed_s = loop.time()
-    loop.advance(TIMEOUT_S + 1)
-    assert paused.timed_out == [pytest.approx(resumed_s + TIMEOUT_S, abs=LATE_S)]
+    wheel.excuse(paused)
+    loop.advance(TIMEOUT_S + 1 + LATE_S)
+    assert paused.timed_out == [pytest.approx(paused.pinged[0] + 2 * TIMEOUT_S, abs=LATE_S)]
     assert len(silent.timed_out) == 1
+
+
+def test_who_was_excused_once_is_not_excused_the_next_time(
+    client: NewClient, wheel: PingWheel, loop: FakeLoop
+) -> None:
+    paused = client()
+    loop.advance(INTERVAL_S + 1)
+    wheel.excuse(paused)
+    paused.answer()
+    loop.advance(INTERVAL_S + TIMEOUT_S + LATE_S)
+    assert paused.timed_out == [pytest.approx(paused.pinged[1] + TIMEOUT_S, abs=LATE_S)]
+
+
+# --- the wheel's time ----------------------------------------------------------------------------------------
+
+
+def test_the_time_passes_with_the_ticks_and_stands_while_the_node_does(
+    client: NewClient, wheel: PingWheel, loop: FakeLoop
+) -> None:
+    assert wheel.time_s() == 0
+    client(0.1)
+    loop.advance(100)
+    assert wheel.time_s() == pytest.approx(100, abs=LATE_S)
+    loop.stall(3600)
+    loop.advance(10)
+    assert wheel.time_s() < 100 + 10 + TIMEOUT_S / 2
+
+
+@pytest.mark.parametrize("ends", ["answers", "goes"])
+def test_the_time_stands_while_a_pong_is_late(
+    client: NewClient, wheel: PingWheel, loop: FakeLoop, ends: str
+) -> None:
+    client(0.1)
+    paused = client()
+    paused.reading_paused = True
+    loop.advance(INTERVAL_S + TIMEOUT_S - LATE_S)
+    assert wheel.time_s() == pytest.approx(INTERVAL_S + TIMEOUT_S, abs=2 * LATE_S)
+    loop.advance(1000)
+    assert wheel.time_s() == pytest.approx(INTERVAL_S + TIMEOUT_S, abs=2 * LATE_S)
+    if ends == "answers":
+        paused.answer()
+    else:
+        wheel.discard(paused)
+    loop.advance(INTERVAL_S)
+    assert wheel.time_s() == pytest.approx(2 * INTERVAL_S + TIMEOUT_S, abs=3 * LATE_S)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_was_sent_an_interval_and_two_time_outs_ago_was_answered(
+    wheel: PingWheel, loop: FakeLoop, seed: int
+) -> None:
+    """In the wheel's time, for clients of all kinds that come and go, and are read or not."""
+    random = Random(seed)
+    sent_s: list[tuple[float, float]] = []  # in the wheel's time, in the loop's
+    clients = [Client(wheel, loop, random.uniform(0.1, TIMEOUT_S - 2 * LATE_S)) for _ in range(5)]
+    for each in clients:
+        wheel.add(each)
+    for _ in range(500):
+        each = random.choice(clients)
+        if each.reading_paused:
+            each.reading_paused = False
+            wheel.excuse(each)
+            each.answer()
+        elif random.random() < 0.3:
+            each.reading_paused = True
+        loop.advance(random.uniform(0, TIMEOUT_S))
+        sent_s.append((wheel.time_s(), loop.time()))
+        due = [real_s for own_s, real_s in sent_s if own_s < wheel.time_s() - INTERVAL_S - 2 * TIMEOUT_S - 1]
+        for each in clients:
+            assert not due or each.confirmed_s >= due[-1], (each.confirmed_s, due[-1])
 
 
 def test_who_owes_nothing_is_pinged_in_time_though_it_could_not_be_heard(
@@ -193,8 +263,8 @@ def test_who_owes_nothing_is_pinged_in_time_though_it_could_not_be_heard(
     wheel.discard(gone)
     for _ in range(100):
         loop.advance(INTERVAL_S / 50)
-        wheel.postpone(paused)
-        wheel.postpone(gone)
+        wheel.excuse(paused)
+        wheel.excuse(gone)
     assert paused.pinged == [pytest.approx(added_s + INTERVAL_S, abs=LATE_S)]
     assert len(wheel) == 1
 

@@ -21,7 +21,9 @@ local clock = append(log, last, ARGV[6], tick(), ARGV[12])
 keep(log, last)
 redis.call('HSET', members, sid, clock .. ' ' .. ARGV[7] .. ' ' .. ARGV[10] .. ' ' .. nickname)
 redis.call('ZADD', KEYS[7], redis.call('HLEN', members), field)
-redis.call('HSET', socket, 'r:' .. field, clock, 'f:' .. field, ARGV[13])
+-- Who left only because it was away for too long is replayed what came meanwhile, should it break off again.
+local lapsed = redis.call('HGET', socket, 'x:' .. field)
+redis.call('HSET', socket, 'r:' .. field, lapsed and string.match(lapsed, '^%d+') or clock, 'f:' .. field, ARGV[13])
 redis.call('HDEL', socket, 'x:' .. field)
 for at = 14, #ARGV, 2 do redis.call('HSET', socket, ARGV[at], ARGV[at + 1]) end
 return finish('ok ' .. clock)

@@ -2,8 +2,7 @@
 -- A socket is no longer a member of a room; those who stay hear what it left for that when it entered.
 -- KEYS 3 log, 4 last, 5 members, 6 roster, 7 the index of rooms, 8 socket
 -- ARGV 6 channel, 7 generation, or '' where another node's server says so, 8 sid, 9 the room's field, 10 body
---      without a packet, 11 '1' where the socket is to remember the room, so that it can enter it again, from
---      12 on fields of the socket's bound data to be deleted with it
+--      without a packet, 11 '1' where the socket is to remember the room, so that it can enter it again
 -- Returns 'ok <clock>', 'absent' or 'stale'.
 local reply = begin()
 if reply then return reply end
@@ -18,9 +17,12 @@ local farewell = redis.call('HGET', socket, 'f:' .. field) or ''
 local clock = append(log, last, ARGV[6], tick(), ARGV[10] .. farewell)
 if redis.call('HGET', roster, nickname) == sid then redis.call('HDEL', roster, nickname) end
 redis.call('HDEL', members, sid)
+if ARGV[11] == '1' then
+  redis.call('HSET', socket, 'x:' .. field, (redis.call('HGET', socket, 'r:' .. field) or entered) .. ' ' .. nickname)
+else
+  remember_stay(socket, field, clock)
+end
 redis.call('HDEL', socket, 'r:' .. field, 'f:' .. field)
-if ARGV[11] == '1' then redis.call('HSET', socket, 'x:' .. field, entered .. ' ' .. nickname) end
-for at = 12, #ARGV do redis.call('HDEL', socket, ARGV[at]) end
 local count = redis.call('HLEN', members)
 if count > 0 then redis.call('ZADD', rooms, count, field) else redis.call('ZREM', rooms, field) end
 keep_while_members(members, log, last)

@@ -12,7 +12,10 @@ for at = 1, count do
   if redis.call('HEXISTS', members, ARGV[8 + at]) == 0 then return finish('changed') end
 end
 local clock = append(KEYS[3], KEYS[4], ARGV[6], tick(), ARGV[8])
-for at = 1, count do redis.call('HDEL', KEYS[7 + at], 'r:' .. ARGV[7], 'f:' .. ARGV[7]) end
+for at = 1, count do
+  remember_stay(KEYS[7 + at], ARGV[7], clock)
+  redis.call('HDEL', KEYS[7 + at], 'r:' .. ARGV[7], 'f:' .. ARGV[7])
+end
 redis.call('DEL', members, KEYS[6])
 redis.call('ZREM', KEYS[7], ARGV[7])
 keep_while_members(members, KEYS[3], KEYS[4])
