@@ -15,6 +15,7 @@ from ..settings import Settings
 from ..store.keys import Keys
 from ..store.redis import Store
 from .delivery import Delivery, FanOut, Notices
+from .ending import Ending
 from .guests import Guests
 from .local import Locals, LocalSocket
 from .nodes import Nodes
@@ -86,6 +87,7 @@ class Cluster:
             on_data_loss=self._check_everything,
         )
         self.sessions = Sessions(settings, self.store, self.writer, self.keys, node)
+        self.ending = Ending(self.sessions, self.roster, self.sockets)
         self.recovery = Recovery(
             settings,
             self.store,
@@ -96,17 +98,15 @@ class Cluster:
             fanout,
             self.log,
             self.sessions,
-            self.roster,
+            self.ending,
             self.sockets,
             self.nodes,
             metrics,
         )
         self.reconciler = Reconciler(
-            self.store, self.keys, node, self.locals, self.writer, self.sessions, self.roster, self.sockets
+            self.store, self.keys, node, self.locals, self.writer, self.sessions, self.ending
         )
-        self.sweeper = Sweeper(
-            settings, self.store, self.keys, self.nodes, self.sessions, self.roster, self.sockets, metrics
-        )
+        self.sweeper = Sweeper(settings, self.store, self.keys, self.nodes, self.sessions, self.ending, metrics)
         self.restorer = Restorer(self.writer, self.keys, node, self.nodes, self.roster, fanout, metrics)
         self.delivery.start_over = self.restorer.start_over
         self.vigil = Vigil(settings.lease_s, self._check_sockets)
@@ -167,7 +167,7 @@ class Cluster:
 
         Fails with Stale, StoreError.
         """
-        confirmed = self.nodes.confirmed
+        confirmed = self.nodes.confirmed if socket.replay is None else 0
         return self.sessions.put_away(socket.sid, socket.generation, silent_s=silent_s, confirmed=confirmed)
 
     async def _sweep(self) -> None:

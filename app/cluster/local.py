@@ -32,10 +32,11 @@ class Replay:
     `offset`: the clock up to which it has everything. `floors`: its rooms -> clock up to which entries are not
     for it. `lapsed`: rooms it left while it was away -> its nickname there. `stays`: in rooms that it has left
     otherwise, with the clocks at which it entered and left. `page`, `own_last`: what was read already, and the
-    newest clock of its own log. `deadline_s`: loop time by which it is to be over.
+    newest clock of its own log. `taken`: the clock at which it came back. `deadline_s`: loop time by which it is
+    to be over.
     """
 
-    __slots__ = ("deadline_s", "floors", "lapsed", "offset", "own_last", "page", "stays")
+    __slots__ = ("deadline_s", "floors", "lapsed", "offset", "own_last", "page", "stays", "taken")
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class Replay:
         self.stays = stays
         self.page: Any = None  # `cluster.recovery`'s
         self.own_last = 0
+        self.taken = 0
         self.deadline_s = 0.0
 
     def covers(self, room: RoomId, clock: int) -> bool:
@@ -57,6 +59,16 @@ class Replay:
         if room in self.floors and clock > self.floors[room]:
             return True
         return any(stay == room and entered <= clock < left for stay, entered, left in self.stays)
+
+    def end(self, room: RoomId, clock: int) -> None:
+        """The socket has left a room since it came back."""
+        floor = self.floors.pop(room, None)
+        if floor is not None:
+            self.stays.append((room, floor + 1, clock))
+
+    def has_ended(self, room: RoomId) -> bool:
+        """Whether the socket has left a room since it came back."""
+        return any(stay == room and left > self.taken for stay, _, left in self.stays)
 
     def behind_stays(self, floors: dict[RoomId, int]) -> dict[RoomId, int]:
         """`floors`, so low that what came during its former stays is above them."""

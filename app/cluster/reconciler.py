@@ -13,10 +13,9 @@ from ..errors import Stale, StoreError
 from ..node import Node
 from ..store.keys import Keys
 from ..store.redis import CONNECTION_ERRORS, Store
+from .ending import Ending
 from .local import Locals
-from .roster import Roster
 from .sessions import Sessions
-from .sockets import Sockets
 from .writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -33,8 +32,7 @@ class Reconciler:
         locals_: Locals,
         writer: Writer,
         sessions: Sessions,
-        roster: Roster,
-        sockets: Sockets,
+        ending: Ending,
     ) -> None:
         self._store = store
         self._keys = keys
@@ -42,8 +40,7 @@ class Reconciler:
         self._locals = locals_
         self._writer = writer
         self._sessions = sessions
-        self._roster = roster
-        self._sockets = sockets
+        self._ending = ending
         self._suspected = False
 
     def suspect(self) -> None:
@@ -76,8 +73,6 @@ class Reconciler:
             if session.lineage:  # its client may come back
                 await self._sessions.put_away(sid, generation, silent_s=0, confirmed=0)
                 return
-            for room in session.rooms:
-                await self._roster.leave(sid, room, generation=generation)
-            await self._sockets.disconnect(sid, session.namespace, generation)
+            await self._ending.end(sid, session.namespace, generation, session.rooms)
         except Stale:
             logger.info("socket %s is gone from Redis, or another node's", sid)

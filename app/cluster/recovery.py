@@ -18,16 +18,15 @@ from ..settings import Settings
 from ..store.keys import Keys
 from ..store.redis import Store
 from ..store.scripts import script
-from ..wire import Disconnect, Entry, RoomId, Taken, decode_body, marked, size_of
+from ..wire import Closed, Disconnect, Entry, Joined, Left, RoomId, Taken, decode_body, marked, size_of
 from .delivery import Delivery, FanOut, seen_by
+from .ending import Ending
 from .local import Locals, LocalSocket, Replay
 from .nodes import Nodes
 from .relay import Relay
 from .roomlog import RoomLog
-from .roster import Roster
 from .sessions import REPLAY_MAX_S, Session, Sessions, confirmed_since
 from .sockets import Sockets
-from .supervision import gather_all
 
 logger = logging.getLogger(__name__)
 
@@ -88,12 +87,13 @@ class Recovery:
         fanout: FanOut,
         log: RoomLog,
         sessions: Sessions,
-        roster: Roster,
+        ending: Ending,
         sockets: Sockets,
         nodes: Nodes,
         metrics: Metrics,
     ) -> None:
         self._entries_max = settings.recovery_max_entries
+        self._log_age_us = settings.log_max_age_s * 1_000_000
         self._page_bytes = min(PAGE_BYTES_MAX, round(settings.send_buffer_bytes * PAGE_BUFFER_SHARE))
         self._store = store
         self._keys = keys
@@ -103,7 +103,7 @@ class Recovery:
         self._fanout = fanout
         self._log = log
         self._sessions = sessions
-        self._roster = roster
+        self._ending = ending
         self._sockets = sockets
         self._nodes = nodes
         self._metrics = metrics
@@ -146,7 +146,7 @@ class Recovery:
             self._undo(socket)
             return None
         socket.entered = session.entered
-        socket.generation, own_last = taken
+        socket.generation, replay.taken, own_last = taken
         replay.own_last = max(replay.own_last, own_last)
         replay.deadline_s = asyncio.get_running_loop().time() + REPLAY_MAX_S
         self._metrics.recoveries += 1
@@ -157,8 +157,7 @@ class Recovery:
         self._metrics.recoveries_refused += 1
         sid, generation = session.sid, session.generation
         try:
-            await gather_all(self._roster.leave(sid, room, generation=generation) for room in session.rooms)
-            await self._sockets.disconnect(sid, session.namespace, generation)
+            await self._ending.end(sid, session.namespace, generation, session.rooms)
         except Stale:  # another connection was faster
             return
         if session.node_id:
@@ -190,6 +189,8 @@ class Recovery:
         replay.page = await self._read(session.sid, stays, replay.offset, most=self._entries_max)
         if offset > replay.page.clock:
             raise Missed("the offset is ahead of the clock")
+        if any(left < replay.page.clock - self._log_age_us for _, _, left in replay.stays):
+            raise Missed("the log of a room that it has left may be gone")
         if any(room.name is not None and replay.page.lasts[room] <= floor for room, floor in floors.items()):
             raise Missed("the entry of its joining is gone")
         replay.own_last = replay.page.lasts[None]
@@ -236,7 +237,7 @@ class Recovery:
 
     async def _go_live(self, socket: LocalSocket, replay: Replay) -> None:
         """Makes the socket a member, at one instant, and sends what had come by then."""
-        floors = _entered(socket, replay)
+        floors = replay.behind_stays(_entered(socket, replay))
         limits = self._restore(socket, replay)
         while replay.offset < max(limits.values()) and self._fanout.is_open(socket):
             page = await self._read(socket.sid, floors, replay.offset)
@@ -246,12 +247,13 @@ class Recovery:
     def _restore(self, socket: LocalSocket, replay: Replay) -> dict[RoomId | None, int]:
         """From here on the socket gets what is delivered; returns, for each log, up to where it does not."""
         limits: dict[RoomId | None, int] = {}
-        for room_id in _entered(socket, replay):
-            room = socket.rooms[room_id]
-            limits[room_id] = room.position or 0
-            if room_id.name is None or socket.sid in room.roster:
-                self._delivery.restored(room, socket)
-            else:  # it has left meanwhile
+        for room_id, room in list(socket.rooms.items()):
+            member = room_id.name is None or socket.sid in room.roster
+            if room_id in replay.floors:
+                limits[room_id] = room.position or 0
+                if member:
+                    self._delivery.restored(room, socket)
+            if not member and (room_id in limits or replay.has_ended(room_id)):
                 del socket.rooms[room_id]
                 self._relay.release(room)
         limits[None] = socket.position = max(socket.position or 0, replay.own_last)
@@ -270,8 +272,10 @@ class Recovery:
         for log, entry in page.entries:
             if entry.clock == sent or (limits is not None and entry.clock > limits.get(log, 0)):
                 continue
-            if log is not None and not replay.covers(log, entry.clock):
-                continue
+            if log is not None:
+                _follow(socket.sid, replay, log, entry)
+                if not replay.covers(log, entry.clock):
+                    continue
             sent = entry.clock  # an event to several rooms is in each of their logs, under one clock
             sent_bytes += self._send_entry(socket, entry)
             if sent_bytes > self._page_bytes:
@@ -328,6 +332,18 @@ def _page(names: Sequence[RoomId | None], clock: int, answers: Sequence[list[byt
             upto = min(upto, found[-1].clock)
     in_order = sorted((each for each in entries if each[1].clock <= upto), key=lambda each: each[1].clock)
     return Page(in_order, clock, upto, upto == clock, lasts)
+
+
+def _follow(sid: str, replay: Replay, room: RoomId, entry: Entry) -> None:
+    """A membership may have ended, or begun, since the session was taken."""
+    if entry.clock > replay.taken:
+        match entry.payload:
+            case Left(sid=left) if left == sid:
+                replay.end(room, entry.clock)
+            case Closed():
+                replay.end(room, entry.clock)
+            case Joined(sid=joined) if joined == sid:
+                replay.floors.setdefault(room, entry.clock - 1)
 
 
 def _entered(socket: LocalSocket, replay: Replay) -> dict[RoomId, int]:

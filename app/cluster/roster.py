@@ -7,6 +7,7 @@ hash and the log entry together. Replicas of them follow the log (`cluster.deliv
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from ..errors import NicknameTaken, Refused, Stale, StoreOverloaded, StoreUnavailable
 from ..node import Node, looks_like_sid
@@ -192,18 +193,18 @@ class Roster:
         room_id: RoomId,
         *,
         generation: int | None = None,
-        lapse: bool = False,
+        remember: Literal["stay", "room", "nothing"] = "stay",
     ) -> "asyncio.Future[int]":
         """Ends a membership, on whichever node. The clock is 0 where there was none.
 
-        Those who stay hear the farewell it was entered with. `lapse`: the socket remembers the room, to enter it
-        again if it comes back. Fails with Stale, StoreError.
+        Those who stay hear the farewell it was entered with. `remember`: what of it a socket keeps whose client
+        may come back: when it was a member, or the room, to enter it again. Fails with Stale, StoreError.
         """
         keys, acting = self._keys.room(room_id), "" if generation is None else str(generation)
         return self._writer.submit(
             script("member_leave"),
             (keys.log, keys.last, keys.members, keys.roster, self._keys.rooms, self._keys.socket(sid)),
-            (keys.channel, acting, sid, keys.field, encode_body(Left(sid)), "1" if lapse else ""),
+            (keys.channel, acting, sid, keys.field, encode_body(Left(sid)), remember),
             lambda reply: 0 if reply == b"absent" else clock_of(reply),
             essential=True,
         )

@@ -21,7 +21,7 @@ from .writer import Writer
 
 logger = logging.getLogger(__name__)
 
-ROOM, LAPSED, STAY = b"r:", b"x:", b"y:"
+ROOM, LAPSED = b"r:", b"x:"
 # A client that is not sent what it has missed within this time, its connect handler's included, is cut off, and
 # goes on from where it then is.
 REPLAY_MAX_S = 60
@@ -73,8 +73,8 @@ class Sessions:
         seconds, micros = await self._store.answer(self._store.client.time())
         return int(seconds) * 1000 + int(micros) // 1000 > session.alive_ms + self._window_ms
 
-    async def take(self, session: Session) -> tuple[int, int] | None:
-        """Makes a session this node's; returns its generation and its own log's newest clock.
+    async def take(self, session: Session) -> tuple[int, int, int] | None:
+        """Makes a session this node's; returns its generation, the clock of that, and its own log's newest clock.
 
         None where it is not any more as it was read. Raises StoreError.
         """
@@ -95,7 +95,10 @@ class Sessions:
                 *(room.field for room in rooms),
             ),
         )
-        return (generation, clock_of(reply)) if reply.startswith(b"ok") else None
+        if not reply.startswith(b"ok"):
+            return None
+        _, clock, own_last = reply.split()
+        return generation, int(clock), int(own_last)
 
     def put_away(self, sid: str, generation: int, *, silent_s: float, confirmed: int) -> "asyncio.Future[int]":
         """Gives a socket of this node up, for another connection to take. Fails with Stale, StoreError.
@@ -144,7 +147,7 @@ def _session(sid: str, fields: dict[bytes, bytes]) -> Session:
         int(fields.get(b"e", 0)),
         {room: int(entered) for room, entered in rooms(ROOM).items()},
         {room: (int(entered), nickname) for room, (entered, nickname) in lapsed.items()},
-        [_stay(field, entered) for field, entered in fields.items() if field.startswith(STAY)],
+        [_stay(line) for line in fields.get(b"y", b"").decode().splitlines()],
         int(fields.get(b"u", 0)),
         int(fields[b"a"]) if b"a" in fields else None,
         int(fields.get(b"t", 0)),
@@ -153,6 +156,6 @@ def _session(sid: str, fields: dict[bytes, bytes]) -> Session:
     )
 
 
-def _stay(field: bytes, entered: bytes) -> tuple[RoomId, int, int]:
-    left, room = field.removeprefix(STAY).decode().split(" ", 1)
+def _stay(line: str) -> tuple[RoomId, int, int]:
+    left, entered, room = line.split(" ")
     return room_of_field(room), int(entered), int(left)

@@ -55,16 +55,20 @@ class Sockets:
 
     def disconnect(
         self, sid: str, namespace: str, generation: int, *, keep_s: float | None = None
-    ) -> "asyncio.Future[int]":
-        """Forgets a socket that has left its rooms, `keep_s` after its client's last sign of life, if it is away
-        and its client may come back. Fails with Stale, StoreError."""
+    ) -> "asyncio.Future[bool]":
+        """Forgets a socket, `keep_s` after its client's last sign of life where it is away and its client may come
+        back; False where it has not left all its rooms. Fails with Stale, StoreError."""
         log = (self._keys.socket_log(sid), self._keys.socket_last(sid))
         keep_ms = "" if keep_s is None else round(keep_s * 1000)
+
+        def settle(reply: bytes) -> bool:
+            return reply != b"changed" and clock_of(reply) == 0
+
         return self._writer.submit(
             script("socket_disconnect"),
             (self._keys.socket(sid), *self._everybody(namespace), self._own_sockets(), *log, self._keys.away),
             (sid, generation, keep_ms),
-            clock_of,
+            settle,
             essential=True,
         )
 

@@ -15,10 +15,9 @@ from ..settings import Settings
 from ..store.keys import Keys
 from ..store.redis import CONNECTION_ERRORS, Store
 from ..store.scripts import script
+from .ending import Ending
 from .nodes import NodeRecord, Nodes
-from .roster import Roster
 from .sessions import Session, Sessions, confirmed_since
-from .sockets import Sockets
 from .supervision import gather_all
 
 logger = logging.getLogger(__name__)
@@ -37,8 +36,7 @@ class Sweeper:
         keys: Keys,
         nodes: Nodes,
         sessions: Sessions,
-        roster: Roster,
-        sockets: Sockets,
+        ending: Ending,
         metrics: Metrics,
     ) -> None:
         self._grace_ms = round(min(settings.leave_grace_s, settings.recovery_window_s) * 1000)
@@ -48,8 +46,7 @@ class Sweeper:
         self._keys = keys
         self._nodes = nodes
         self._sessions = sessions
-        self._roster = roster
-        self._sockets = sockets
+        self._ending = ending
         self._metrics = metrics
 
     async def look(self) -> None:
@@ -96,13 +93,9 @@ class Sweeper:
             return
         if session.node_id:  # taken since it was claimed
             return
-        generation, keep = session.generation, bool(session.lineage)
+        keep_s = self._window_s if session.lineage else None
         try:
-            await gather_all(
-                self._roster.leave(sid, room, generation=generation, lapse=keep) for room in session.rooms
-            )
-            keep_s = self._window_s if keep else None
-            await self._sockets.disconnect(sid, session.namespace, generation, keep_s=keep_s)
+            await self._ending.end(sid, session.namespace, session.generation, session.rooms, keep_s=keep_s)
             self._metrics.swept += 1
         except Stale:  # taken meanwhile
             return

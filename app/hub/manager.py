@@ -9,7 +9,6 @@ when the server calls something of a manager that is not here.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from socketio import AsyncManager, packet
 from ..cluster.cluster import Cluster, Readiness
 from ..cluster.local import LocalSocket
 from ..cluster.roster import Member
-from ..cluster.supervision import end, gather_all
+from ..cluster.supervision import end
 from ..errors import NotConnected, Refused, Stale, StoreError
 from ..metrics import Metrics
 from ..node import Node
@@ -147,6 +146,8 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
             await self.cluster.log.disconnect(namespace, sid)
         except NotConnected:
             return False
+        if self.returning.has_broken(sid):  # its handlers have to end first, and may be asking: when it is back
+            return False
         if socket is not None and socket.held is None and sid in self.cluster.locals.sockets:
             done = self._leaving.setdefault(sid, asyncio.get_running_loop().create_future())
             await asyncio.shield(done)
@@ -169,11 +170,8 @@ class ClusterManager(AsyncManager):  # type: ignore[misc]
         try:
             if kwargs.get("broken") and socket.lineage and not socket.lost:
                 await put_away()
-                return
-            leave = self.cluster.roster.leave
-            with contextlib.suppress(Stale):
-                await gather_all(leave(sid, room, generation=socket.generation) for room in rooms)
-            await self.cluster.sockets.disconnect(sid, namespace, socket.generation)
+            else:
+                await self.cluster.ending.end(sid, namespace, socket.generation, rooms)
         except Stale:
             logger.debug("socket %s has another connection, or Redis has lost it", sid)
         except StoreError as error:

@@ -54,6 +54,10 @@ class Returning:
                 done = self._put_away[socket.sid] = self._cluster.put_away(socket, silent_s)
                 done.add_done_callback(lambda done: done.cancelled() or done.exception())  # who waits is told
 
+    def has_broken(self, sid: str) -> bool:
+        """Whether a socket that is still here was put away."""
+        return sid in self._put_away
+
     def put_away(self, socket: LocalSocket) -> Callable[[], Awaitable[int]]:
         """What gives a socket up that is no more here, if that was not done yet. Raises Stale, StoreError."""
         done = self._put_away.pop(socket.sid, None)

@@ -52,9 +52,9 @@ class Keys:
     def socket(self, sid: str) -> str:
         """Hash: `n` node or "" (away), `g` generation, `s` namespace, `e` entered everybody, `l` lineage,
         `t` clock of the newest connection, `a` ms of the last sign of life, `c` confirmed clock, `r:<room>`
-        entered, `f:<room>` farewell, `x:<room>` entered and nickname where it left while away, `y:<left>
-        <room>` entered, of rooms it has left otherwise, `u` clock of the newest such stay that was forgotten, `z`
-        clock at which it was written anew, `d:<key>` bound data (JSON).
+        entered, `f:<room>` farewell, `x:<room>` entered and nickname where it left while away, `y` lines
+        `<left> <entered> <room>` of rooms it has left otherwise, `u` clock of the newest such stay that was
+        forgotten, `z` clock at which it was written anew, `d:<key>` bound data (JSON).
         """
         return f"{self._base}socket:{quote(sid, safe='')}"
 

@@ -59,6 +59,7 @@ class EngineSocket(AsyncSocket):  # type: ignore[misc]
     ping_slot = NOWHERE
     awaits_pong = False
     excused = False
+    overdue = 0
     reading_paused = False
 
     def __init__(self, server: Any, sid: str, environ: dict[str, Any]) -> None:

@@ -21,14 +21,17 @@ TICKS_CAUGHT_UP_MAX = 5
 # After so many pings in a row the node's other work gets a turn.
 PINGS_PER_TURN = 256
 NOWHERE = -1
+# Longer nobody is waited for, since `time_s` stands meanwhile: a handler hangs, or a client floods the node.
+TIMEOUTS_MAX = 8
 
 
 class Pinged(Protocol):
-    """What the wheel needs of a connection; it sets the first three."""
+    """What the wheel needs of a connection; it sets all but the last."""
 
     ping_slot: int  # NOWHERE while it is not in the wheel
     awaits_pong: bool
     excused: bool  # its pong could not be seen for a while since the newest ping
+    overdue: int  # time-outs that have passed since then
     reading_paused: bool  # by this node, so that a pong cannot be seen
 
     def ping(self) -> None:
@@ -41,7 +44,7 @@ class Pinged(Protocol):
 class PingWheel:
     """Pings every connection `interval_s` after its last pong, and gives it `timeout_s` to answer.
 
-    One that this node does not read, or did not read meanwhile, is given another time-out.
+    One that this node does not read, or did not read meanwhile, is given another time-out, several times.
     """
 
     def __init__(self, interval_s: float, timeout_s: float) -> None:
@@ -133,12 +136,13 @@ class PingWheel:
     def _check(self, connection: Pinged) -> None:
         if not connection.awaits_pong:
             connection.awaits_pong = True
-            connection.excused = False
+            connection.excused, connection.overdue = False, 0
             self._put(connection, self._timeout)
             connection.ping()
             return
+        excused, connection.excused = connection.excused or connection.reading_paused, False
+        connection.overdue += 1
         self._late.add(connection)
         self._put(connection, self._timeout)
-        if not (connection.reading_paused or connection.excused):
+        if not excused or connection.overdue == TIMEOUTS_MAX:
             connection.ping_timed_out()
-        connection.excused = False

@@ -67,6 +67,7 @@ class WebSocketConnection(EngineSession):
         "engine",
         "excused",
         "other",
+        "overdue",
         "ping_slot",
         "polling",
         "reader",
@@ -90,6 +91,7 @@ class WebSocketConnection(EngineSession):
         self.ping_slot = NOWHERE
         self.awaits_pong = False
         self.excused = False
+        self.overdue = 0
         self.reading_paused = False
         self.rest_waits = False  # for another turn
 

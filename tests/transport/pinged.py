@@ -20,6 +20,7 @@ class Client:
         self.ping_slot = NOWHERE
         self.awaits_pong = False
         self.excused = False
+        self.overdue = 0
         self.reading_paused = False
         self.came_s = loop.time()
         self.pinged: list[float] = []  # when, in seconds

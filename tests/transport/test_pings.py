@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 
 from app.transport import pings
 from app.transport.frames import FrameReader
-from app.transport.pings import NOWHERE, PINGS_PER_TURN, TICK_MAX_S, PingWheel
+from app.transport.pings import NOWHERE, PINGS_PER_TURN, TICK_MAX_S, TIMEOUTS_MAX, PingWheel
 from app.transport.protocol import WebSocketConnection
 from tests.support.fake_loop import FakeLoop
 
@@ -155,7 +155,7 @@ def test_who_is_not_read_is_not_told_until_it_was_read_for_a_while(client: NewCl
     paused = client()
     loop.advance(INTERVAL_S + 1)
     paused.reading_paused = True
-    loop.advance(10 * (INTERVAL_S + TIMEOUT_S))
+    loop.advance((TIMEOUTS_MAX - 1) * TIMEOUT_S)
     assert (len(paused.pinged), paused.timed_out) == (1, [])
     paused.reading_paused = False
     loop.advance(2 * TIMEOUT_S + LATE_S)
@@ -184,6 +184,21 @@ def test_who_could_not_be_heard_has_at_least_its_whole_time_to_answer_again(
     loop.advance(TIMEOUT_S + 1 + LATE_S)
     assert paused.timed_out == [pytest.approx(paused.pinged[0] + 2 * TIMEOUT_S, abs=LATE_S)]
     assert len(silent.timed_out) == 1
+
+
+def test_nobody_is_waited_for_longer_than_so_many_time_outs(
+    client: NewClient, wheel: PingWheel, loop: FakeLoop
+) -> None:
+    paused, flooding, good = client(), client(), client(0.1)
+    paused.reading_paused = True
+    for _ in range(300):
+        loop.advance(TIMEOUT_S / 10)
+        wheel.excuse(flooding)
+        wheel.excuse(good)
+    for each in (paused, flooding):
+        assert each.timed_out == [pytest.approx(each.pinged[0] + TIMEOUTS_MAX * TIMEOUT_S, abs=LATE_S)]
+    assert good.timed_out == []
+    assert wheel.time_s() > 300 * TIMEOUT_S / 10 - (TIMEOUTS_MAX + 1) * TIMEOUT_S
 
 
 def test_who_was_excused_once_is_not_excused_the_next_time(
@@ -221,7 +236,7 @@ def test_the_time_stands_while_a_pong_is_late(
     paused.reading_paused = True
     loop.advance(INTERVAL_S + TIMEOUT_S - LATE_S)
     assert wheel.time_s() == pytest.approx(INTERVAL_S + TIMEOUT_S, abs=2 * LATE_S)
-    loop.advance(1000)
+    loop.advance((TIMEOUTS_MAX - 2) * TIMEOUT_S)
     assert wheel.time_s() == pytest.approx(INTERVAL_S + TIMEOUT_S, abs=2 * LATE_S)
     if ends == "answers":
         paused.answer()
@@ -238,9 +253,13 @@ def test_what_was_sent_an_interval_and_two_time_outs_ago_was_answered(
     """In the wheel's time, for clients of all kinds that come and go, and are read or not."""
     random = Random(seed)
     sent_s: list[tuple[float, float]] = []  # in the wheel's time, in the loop's
-    clients = [Client(wheel, loop, random.uniform(0.1, TIMEOUT_S - 2 * LATE_S)) for _ in range(5)]
-    for each in clients:
-        wheel.add(each)
+
+    def new() -> Client:
+        client = Client(wheel, loop, random.uniform(0.1, TIMEOUT_S - 2 * LATE_S))
+        wheel.add(client)
+        return client
+
+    clients = [new() for _ in range(5)]
     for _ in range(500):
         each = random.choice(clients)
         if each.reading_paused:
@@ -252,6 +271,7 @@ def test_what_was_sent_an_interval_and_two_time_outs_ago_was_answered(
         loop.advance(random.uniform(0, TIMEOUT_S))
         sent_s.append((wheel.time_s(), loop.time()))
         due = [real_s for own_s, real_s in sent_s if own_s < wheel.time_s() - INTERVAL_S - 2 * TIMEOUT_S - 1]
+        clients = [each for each in clients if not each.timed_out] or [new()]
         for each in clients:
             assert not due or each.confirmed_s >= due[-1], (each.confirmed_s, due[-1])
 

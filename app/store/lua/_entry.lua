@@ -99,28 +99,21 @@ local function remember(sent, id, clock, most, ttl_s)
   redis.call('EXPIRE', sent, ttl_s)
 end
 
-local FORMER_MAX = 32 -- stays that a session remembers; more in three minutes is somebody who tries rooms out
+local STAYS_MAX = 32 -- that a session remembers; more in three minutes is somebody who tries rooms out
 
 -- A socket whose client may come back has left a room: what came before is still to be replayed. Stays that ended
--- longer ago than logs go back are forgotten; of too many the oldest, of which `u` then tells.
+-- longer ago than logs go back are forgotten, and of too many the oldest; `u` tells of the newest of these.
 local function remember_stay(socket, field, clock)
   local entered = redis.call('HGET', socket, 'r:' .. field)
   if not entered or redis.call('HEXISTS', socket, 'l') == 0 then return end
-  local name = 'y:' .. clock .. ' ' .. field
-  redis.call('HSET', socket, name, entered)
-  local left = {}
-  for _, each in ipairs(redis.call('HKEYS', socket)) do
-    local at = string.match(each, '^y:(%d+) ')
-    if at then left[#left + 1] = {tonumber(at), each} end
+  local stays, forgotten = {}, nil
+  for stay in string.gmatch(redis.call('HGET', socket, 'y') or '', '[^\n]+') do stays[#stays + 1] = stay end
+  stays[#stays + 1] = clock .. ' ' .. entered .. ' ' .. field
+  while #stays > STAYS_MAX or tonumber(string.match(stays[1], '^%d+')) < clock - ARGV[5] * 1000000 do
+    forgotten = string.match(table.remove(stays, 1), '^%d+')
   end
-  table.sort(left, function(a, b) return a[1] < b[1] end)
-  for place, each in ipairs(left) do
-    local old = each[1] < clock - ARGV[5] * 1000000
-    if old or place <= #left - FORMER_MAX then redis.call('HDEL', socket, each[2]) end
-    if not old and place <= #left - FORMER_MAX then
-      redis.call('HSET', socket, 'u', string.format('%.0f', each[1]))
-    end
-  end
+  redis.call('HSET', socket, 'y', table.concat(stays, '\n'))
+  if forgotten then redis.call('HSET', socket, 'u', forgotten) end
 end
 
 -- A room without members keeps its log for a while, one with members for as long as they stay.

@@ -10,7 +10,8 @@ local reply = begin()
 if reply then return reply end
 local log, last, members, roster, socket = KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[8]
 local sid, nickname, field = ARGV[8], ARGV[9], ARGV[11]
-if redis.call('EXISTS', socket) == 0 or stale(socket, ARGV[7]) then return finish('stale') end
+-- Nor one that is away: it may be swept already, and nobody would look for it again.
+if (redis.call('HGET', socket, 'n') or '') == '' or stale(socket, ARGV[7]) then return finish('stale') end
 if redis.call('EXISTS', KEYS[9]) == 1 then return finish('reserved') end
 local member = redis.call('HGET', members, sid)
 if member then return finish('already ' .. string.match(member, '^%d+')) end

@@ -3,7 +3,7 @@
 -- KEYS 3 socket, 4 everybody's members, 5 everybody's log, 6 everybody's last, 7 the node's sockets,
 --      8 the socket's log, 9 its last, 10 the away sockets
 -- ARGV 6 sid, 7 generation, 8 ms for which its client may still recover it, from its last sign of life on, or ''
--- Returns 'ok' or 'stale'.
+-- Returns 'ok', 'stale', or 'changed' where it is still in a room.
 local reply = begin()
 if reply then return reply end
 if stale(KEYS[3], ARGV[7]) then
@@ -12,6 +12,9 @@ if stale(KEYS[3], ARGV[7]) then
     redis.call('ZREM', KEYS[10], ARGV[6])
   end
   return finish('stale')
+end
+for _, field in ipairs(redis.call('HKEYS', KEYS[3])) do
+  if string.sub(field, 1, 2) == 'r:' then return finish('changed') end
 end
 redis.call('SREM', KEYS[7], ARGV[6])
 redis.call('ZREM', KEYS[10], ARGV[6])

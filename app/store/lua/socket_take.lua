@@ -5,7 +5,7 @@
 --      rooms
 -- ARGV 6 sid, 7 generation it was read with, 8 node id, 9 what an inbox' name begins with, 10 body for the
 --      former node's inbox, from 11 on the fields of its rooms, in the order of their members
--- Returns 'ok <its last>', or 'changed' where it is not as it was read.
+-- Returns 'ok <clock> <its last>', or 'changed' where it is not as it was read.
 local reply = begin()
 if reply then return reply end
 local socket, sid, node = KEYS[3], ARGV[6], ARGV[8]
@@ -40,4 +40,4 @@ for at = 12, #KEYS do
   end
 end
 if former ~= '' and former ~= node then publish(ARGV[9] .. former, ARGV[10]) end
-return finish('ok ' .. (redis.call('GET', KEYS[11]) or '0'))
+return finish('ok ' .. clock .. ' ' .. (redis.call('GET', KEYS[11]) or '0'))
