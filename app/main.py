@@ -12,6 +12,7 @@ from socketio import ASGIApp
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from .chat.echo import Echo
@@ -27,6 +28,7 @@ from .transport.forwarding import Forwarder
 from .transport.protocol import STATE
 from .web import pages
 from .web.api import Api
+from .web.prometheus import Exporter
 from .web.security import SecurityHeaders, origin_check
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class Application:
     """One node as an ASGI application."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         url = settings.private_url or f"http://{settings.host}:{settings.port}"
         self.manager = ClusterManager(settings, Node(url=url))
         self.server = ClusterServer(
@@ -53,7 +56,7 @@ class Application:
         )
         self._engine = SecurityHeaders(self.forwarder, pages=False)
         self.web = Starlette(
-            routes=[*Api(self.manager.cluster, settings.admin_token).routes(), *pages.routes()],
+            routes=[*self._api(settings.admin_token), *pages.routes()],
             middleware=[Middleware(SecurityHeaders)],
             exception_handlers={HTTPException: pages.not_found},
             lifespan=self._lifespan,
@@ -69,9 +72,12 @@ class Application:
             await self.web(scope, receive, send)
 
     async def drain(self) -> None:
-        """Takes no new clients and ends all connections; the clients come back to another node."""
+        """Takes no new clients and ends all connections; the clients come back to another node.
+
+        Before that it serves on for DRAIN_NOTICE_S, while balancers are told to send nobody any more.
+        """
         self.manager.cluster.nodes.draining = True
-        await self.server.drain()
+        await self.server.drain(self._settings.drain_notice_s, self._settings.drain_spread_s)
 
     def _add_chat(self, settings: Settings) -> None:
         texts = TEXTS[settings.locale]
@@ -79,6 +85,10 @@ class Application:
             self.server.register_namespace(namespace)
         lists = UserLists(self.manager.fanout, {"/", LOBBY.namespace}, settings.userlist_max)
         self.manager.cluster.delivery.roster_changed.append(lists.changed)
+
+    def _api(self, admin_token: str) -> list[Route]:
+        exporter = Exporter(self.manager.cluster, admin_token)
+        return [*Api(self.manager.cluster, admin_token).routes(), Route("/metrics", exporter.metrics)]
 
     async def _find_node(self, node_id: str) -> str | None:
         record = await self.manager.cluster.nodes.find(node_id)
@@ -90,10 +100,30 @@ class Application:
         try:
             yield {STATE: self.server.eio}  # where `WebSocketConnection` looks for it
         finally:
-            await self.drain()
+            self.manager.cluster.nodes.draining = True
+            await self.server.drain()
             await self.server.shutdown()
             await self.forwarder.aclose()
             await self.manager.stop()
+
+
+class NodeApp:
+    """An Application that is made when it is first called: one that is imported before a fork is nobody's."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._made: Application | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As the Application."""
+        if self._made is None:
+            self._made = Application(self._settings)
+        await self._made(scope, receive, send)
+
+    async def drain(self) -> None:
+        """As the Application."""
+        if self._made is not None:
+            await self._made.drain()
 
 
 def create_app(settings: Settings | None = None) -> Application:
@@ -104,9 +134,9 @@ def create_app(settings: Settings | None = None) -> Application:
     return Application(settings or load_settings())
 
 
-def __getattr__(name: str) -> Application:
+def __getattr__(name: str) -> NodeApp:
     # `uvicorn app.main:app` and gunicorn look for `app`; importing this module must not need an environment.
     if name == "app":
-        globals()["app"] = application = create_app()
+        globals()["app"] = application = NodeApp(load_settings())
         return application
     raise AttributeError(name)

@@ -17,6 +17,9 @@ from .errors import SettingsError
 CONFIRMED_SPARE_S = 1
 # Entries are kept somewhat longer than needed, since heartbeats tell by the second what was received.
 LOG_SPARE_S = 5
+# What the end of a node takes behind its connections': requests under way, the last appends, the registry.
+STOP_SPARE_S = 6.0
+DRAIN_SPREAD_SHARE = 0.7  # the rest is for the handlers that are told
 REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
 
 
@@ -69,6 +72,16 @@ class Settings(BaseSettings):
         5.0, ge=2, le=300, description="Seconds without a heartbeat after which a node counts as dead."
     )
 
+    drain_notice_s: float = Field(
+        0.0,
+        ge=0,
+        le=300,
+        description="Seconds a node that is told to stop serves on, `/readyz` failing, so that balancers notice.",
+    )
+    drain_timeout_s: float = Field(
+        9.0, ge=7, le=3600, description="Seconds within which a node that is told to stop has ended."
+    )
+
     ping_interval_s: float = Field(25.0, gt=0, le=3600, description="Seconds between Engine.IO pings.")
     ping_timeout_s: float = Field(20.0, gt=0, le=3600, description="Seconds a client may take to answer.")
     max_message_bytes: int = Field(
@@ -105,6 +118,19 @@ class Settings(BaseSettings):
     def log_max_age_s(self) -> int:
         """How long entries are kept: for the recovery window, and what before it may not have been received."""
         return self.recovery_window_s + math.ceil(self.confirmed_after_s) + LOG_SPARE_S
+
+    @property
+    def drain_spread_s(self) -> float:
+        """Over how many seconds a node that stops may spread the ends of its connections."""
+        return DRAIN_SPREAD_SHARE * (self.drain_timeout_s - self.drain_notice_s - STOP_SPARE_S)
+
+    @field_validator("drain_timeout_s")
+    @classmethod
+    def _leaves_time(cls, timeout_s: float, info: ValidationInfo) -> float:
+        least = info.data.get("drain_notice_s", 0.0) + STOP_SPARE_S + 1
+        if timeout_s < least:
+            raise ValueError(f"expected at least {least:g}, DRAIN_NOTICE_S and {STOP_SPARE_S + 1:g} more")
+        return timeout_s
 
     @field_validator("send_buffer_bytes")
     @classmethod

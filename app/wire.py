@@ -184,6 +184,11 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
+class Drain:
+    """Somebody wants the node to drain and end, as by SIGTERM."""
+
+
+@dataclass(frozen=True, slots=True)
 class Canary:
     """A node's message to itself: it proves that the way through Redis works."""
 
@@ -216,6 +221,7 @@ Payload = (
     | Enter
     | Answer
     | Taken
+    | Drain
     | Canary
     | Marker
     | Unknown
@@ -242,6 +248,7 @@ _TAGS: dict[type, str] = {
     Enter: "n",
     Answer: "w",
     Taken: "t",
+    Drain: "g",
     Canary: "y",
     Marker: "m",
 }

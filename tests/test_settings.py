@@ -34,6 +34,8 @@ WRONG = {
     "SENT_IDS_MAX": "0",
     "SENT_IDS_TTL_S": "0",
     "LEASE_S": "0",
+    "DRAIN_NOTICE_S": "-1",
+    "DRAIN_TIMEOUT_S": "1",
     "PING_INTERVAL_S": "0",
     "PING_TIMEOUT_S": "never",
     "MAX_MESSAGE_BYTES": "10",

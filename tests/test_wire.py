@@ -19,6 +19,7 @@ from app.wire import (
     Closed,
     Direct,
     Disconnect,
+    Drain,
     Enter,
     Entry,
     Event,
@@ -65,11 +66,12 @@ KINDS: dict[type, st.SearchStrategy[Any]] = {
     Enter: st.builds(Enter, TEXTS, NUMBERS, TEXTS, TEXTS),
     Answer: st.builds(Answer, NUMBERS, PACKETS),
     Taken: st.builds(Taken, TEXTS, NUMBERS),
+    Drain: st.builds(Drain),
     Canary: st.builds(Canary, NUMBERS),
     Marker: st.builds(Marker, NUMBERS),
 }
 PAYLOADS = st.one_of(*KINDS.values())
-TAGS = "ejrlcdxanwtym"
+TAGS = "ejrlcdxanwtgym"
 
 # What python-socketio's JSON and this kit's agree on: JSON's own values.
 JSON = st.recursive(

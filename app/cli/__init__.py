@@ -94,6 +94,22 @@ def rooms(
 
 
 @commands.command()
+def drain(
+    node: Annotated[str, typer.Argument(metavar="NODE", help="The node's id, as `clusterkit status` shows it.")],
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait until it is gone; 0: do not wait.")] = 60.0,
+    run_dir: RunDirectory = DEFAULT_RUN_DIR,
+) -> None:
+    """End one node as SIGTERM would: its clients go to the others.
+
+    What had started it (`clusterkit up`, gunicorn, compose) starts another in its place. The order goes through
+    Redis, as `emit` does.
+    """
+    from .drain import drain_node
+
+    drain_node(node, wait_s=wait, run_dir=run_dir)
+
+
+@commands.command()
 def emit(
     room: Annotated[str, typer.Argument(metavar="ROOM", help="The room, or a socket's sid.")],
     event: Annotated[str, typer.Argument(metavar="EVENT", help="The event's name.")],

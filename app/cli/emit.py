@@ -9,15 +9,15 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from ..errors import StoreUnavailable
-from ..settings import Settings, load_settings
+from ..settings import Settings
 from .output import say
 from .redis_server import without_password
-from .run_dir import RunDir
+from .run_dir import settings_of_cluster
 
 
 def send_event(room: str, event: str, data: object, *, namespace: str, run_dir: Path) -> None:
     """Sends it and returns when it is in the room's log. Raises StoreError where Redis could not do it."""
-    settings = _settings_for(run_dir)
+    settings = settings_of_cluster(run_dir)
     try:
         clock = asyncio.run(_emit(settings, room, event, data, namespace))
     except (RedisError, OSError) as error:
@@ -27,14 +27,6 @@ def send_event(room: str, event: str, data: object, *, namespace: str, run_dir: 
         say(f"sent {event} to {room} in {namespace}")
     else:
         say(f"nobody is in {room} in {namespace}: nothing was sent")
-
-
-def _settings_for(run_dir: Path) -> Settings:
-    settings = load_settings()
-    noted = RunDir(run_dir, settings).noted_redis()
-    if noted is None or "redis_url" in settings.model_fields_set:
-        return settings
-    return load_settings(redis_url=noted)
 
 
 async def _emit(settings: Settings, room: str, event: str, data: object, namespace: str) -> int:

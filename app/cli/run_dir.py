@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ..errors import ClusterKitError
-from ..settings import Settings
+from ..settings import Settings, load_settings
 
 SOCKET_PATH_MAX_BYTES = 100  # the kernel allows 107 with the closing zero, macOS 103
 
@@ -73,3 +73,12 @@ class RunDir:
             self._redis_note.unlink()
         if self._socket_dir:
             shutil.rmtree(self._socket_dir, ignore_errors=True)
+
+
+def settings_of_cluster(run_dir: Path) -> Settings:
+    """The environment's; without REDIS_URL there, with the Redis that `clusterkit up` has noted."""
+    settings = load_settings()
+    noted = RunDir(run_dir, settings).noted_redis()
+    if noted is None or "redis_url" in settings.model_fields_set:
+        return settings
+    return load_settings(redis_url=noted)

@@ -15,16 +15,14 @@ from typing import Any
 import uvicorn
 
 from ..errors import ClusterKitError
-from ..settings import Settings
+from ..settings import STOP_SPARE_S, Settings
 from ..transport.protocol import WebSocketConnection
 from .garbage import collect_rarely
 
 logger = logging.getLogger(__name__)
 
-# Together under 10 s, after which `docker stop` and many init systems send SIGKILL.
-DRAIN_LIMIT_S = 4.0  # for the app to close its connections
 CLOSE_LIMIT_S = 3  # for uvicorn to end the requests under way
-LEAVE_LIMIT_S = 5.0  # for those, and the app's lifespan after them
+LEAVE_LIMIT_S = STOP_SPARE_S - 1  # for those, and the app's lifespan after them
 TICK_S = 0.1
 # Longer than the pools that reuse connections to a node: nginx's are 60 s, aiohttp's 15 s. A pool that is
 # second to close never sends a request into a closing connection.
@@ -35,11 +33,12 @@ class NodeServer(uvicorn.Server):
     """A uvicorn server that stops accepting, drains its app, and only then goes the way of uvicorn.
 
     `app` may have `async drain()`, which closes the connections it holds. After SIGTERM or SIGINT `run()`
-    returns; a second SIGINT cuts everything short.
+    returns; a second SIGINT cuts everything short. `options` are uvicorn's.
     """
 
-    def __init__(self, app: Any, settings: Settings) -> None:
-        super().__init__(_config(app, settings))
+    def __init__(self, app: Any, settings: Settings, **options: Any) -> None:
+        super().__init__(_config(app, settings, options))
+        self._drain_limit_s = settings.drain_timeout_s - STOP_SPARE_S
         self._drain: Callable[[], Awaitable[None]] | None = getattr(app, "drain", None)
 
     @contextmanager
@@ -74,10 +73,15 @@ class NodeServer(uvicorn.Server):
             raise ClusterKitError("the node could not start; the log above says why") from None
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stops accepting, drains the app, then lets uvicorn close what is left; all in bounded time."""
-        logger.info("told to stop: accepting no more connections, ending those there are")
-        self._stop_accepting(sockets or [])
+        """Leaves the port it shares, drains the app, then lets uvicorn close what is left; all in bounded time.
+
+        The last of several sockets is the node's own: there it is still asked for the sessions that it has.
+        """
+        logger.info("told to stop: ending the connections there are")
+        sockets = sockets or []
+        self._stop_accepting(sockets[:-1])
         await self._drain_app()
+        self._stop_accepting(sockets)
         try:
             async with asyncio.timeout(LEAVE_LIMIT_S):
                 await super().shutdown(sockets)
@@ -85,16 +89,15 @@ class NodeServer(uvicorn.Server):
             logger.error("the app did not end within %g s", LEAVE_LIMIT_S)
 
     def _stop_accepting(self, sockets: list[socket.socket]) -> None:
-        for server in self.servers:
+        for server, listening in zip(self.servers, sockets, strict=False):
             server.close()
-        for listening in sockets:
             listening.close()
 
     async def _drain_app(self) -> None:
         if self._drain is None:
             return
         draining = asyncio.ensure_future(self._drain())
-        ticks = round(DRAIN_LIMIT_S / TICK_S)
+        ticks = round(self._drain_limit_s / TICK_S)
         while not draining.done() and ticks and not self.force_exit:
             await asyncio.wait({draining}, timeout=TICK_S)
             ticks -= 1
@@ -105,7 +108,7 @@ class NodeServer(uvicorn.Server):
             logger.error("draining failed", exc_info=error)
 
 
-def _config(app: Any, settings: Settings) -> uvicorn.Config:
+def _config(app: Any, settings: Settings, options: dict[str, Any]) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
@@ -125,4 +128,5 @@ def _config(app: Any, settings: Settings) -> uvicorn.Config:
         proxy_headers=bool(os.environ.get("FORWARDED_ALLOW_IPS")),
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=CLOSE_LIMIT_S,
+        **options,
     )

@@ -5,7 +5,9 @@ Everything here happens when the node's deliveries reach the entry's clock, and 
 """
 
 import logging
+import signal
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import Protocol
 
 from ..metrics import Metrics
@@ -16,6 +18,7 @@ from ..wire import (
     Closed,
     Direct,
     Disconnect,
+    Drain,
     Enter,
     Entry,
     Event,
@@ -88,6 +91,7 @@ class Delivery:
         self._notices = notices
         self._metrics = metrics
         self.roster_changed: list[Callable[[LocalRoom], None]] = []  # called after each change of a replica
+        self.told_to_drain = partial(signal.raise_signal, signal.SIGTERM)  # as whoever runs the process would
         self.release: Callable[[LocalRoom], None] = lambda room: None  # set by the relay
         self.start_over: Callable[[list[LocalSocket], str], None] = self._close_all  # or the restorer's
 
@@ -116,6 +120,8 @@ class Delivery:
                 self._notices.answer(answer)
             case Enter() as request:
                 self._notices.enter(request)
+            case Drain():
+                self.told_to_drain()
             case Taken() as taken:
                 socket = self._locals.sockets.get(taken.sid)
                 if socket is not None and socket.generation < taken.generation:

@@ -184,6 +184,10 @@ class Nodes:
         """What was last seen of a node."""
         return self._seen.get(node_id)
 
+    def seen(self) -> list[NodeRecord]:
+        """What was last seen of all nodes, without asking Redis."""
+        return list(self._seen.values())
+
     def dead(self) -> list[NodeRecord]:
         """The nodes that have not beaten within their lease."""
         return [record for record in self._seen.values() if not self.is_alive(record)]

@@ -216,10 +216,12 @@ class Writer:
         replies = await bulk.replies()
         while len(replies) < len(calls):
             replies += await bulk.replies()
+        submitted_s = time.monotonic() + self._append_timeout_s  # with a call's deadline: how long it took
         for call, reply in zip(calls, replies, strict=True):
             if isinstance(reply, RedisError):
                 return await self._refused(bulk, call, reply)
             self._pipeline.popleft()
+            self._metrics.append_seconds.observe(submitted_s - call.deadline)
             self._settle(call, reply)
         return False
 

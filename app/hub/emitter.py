@@ -19,6 +19,7 @@ from ..node import new_node_id
 from ..settings import Settings
 from ..store.keys import Keys
 from ..store.redis import Store
+from ..wire import Drain
 from .emission import Emission, encode
 
 
@@ -31,7 +32,9 @@ class Emitter:
         self._metrics = Metrics()
         self._store = Store(settings.redis_url, settings.redis_timeout_s, f"clusterkit-emitter-{writer_id}")
         self._writer = Writer(settings, self._store, keys, writer_id, HighestClock(), self._metrics)
-        self._emission = Emission(RoomLog(settings, self._writer, keys))
+        self._nodes_key = keys.nodes
+        self._log = RoomLog(settings, self._writer, keys)
+        self._emission = Emission(self._log)
         self._loop: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -46,6 +49,14 @@ class Emitter:
         if self._loop is not None:
             await end((self._loop,))
         await self._store.aclose()
+
+    async def drain(self, node_id: str) -> None:
+        """Tells a node to drain and end. Raises StoreUnavailable, OutcomeUnknown."""
+        await self._log.notify_node(node_id, Drain())
+
+    async def knows_node(self, node_id: str) -> bool:
+        """Whether a node is in the registry. Raises StoreUnavailable."""
+        return bool(await self._store.answer(self._store.client.hexists(self._nodes_key, node_id)))
 
     async def emit(
         self,

@@ -99,10 +99,15 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
     def _engineio_server_class(self) -> type[EngineServer]:
         return EngineServer
 
-    async def drain(self) -> None:
-        """Takes no new connection and ends every one there is; stock clients come back, to another node."""
+    async def drain(self, notice_s: float = 0.0, spread_s: float = 0.0) -> None:
+        """Takes no new connection, and after `notice_s` ends every one there is, over at most `spread_s`.
+
+        Stock clients come back, to another node.
+        """
+        self.eio.draining = True
+        await self.eio.emptied(notice_s)
         self.manager.fanout.flush()
-        await self.eio.close_all()
+        await self.eio.close_all(spread_s)
 
     # --- packets in: `transport.engineio_server.Receiver` ----------------------------------------------------
 

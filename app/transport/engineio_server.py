@@ -11,6 +11,8 @@ the ping interval in whole milliseconds, `_trigger_event`, `_cors_allowed_origin
 
 import asyncio
 import logging
+import math
+import random
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 from urllib.parse import parse_qs
@@ -28,6 +30,12 @@ from .pings import PingWheel
 from .protocol import WebSocketConnection
 
 logger = logging.getLogger(__name__)
+
+# What a node that drains answers to new clients: a balancer then asks the next one.
+DRAINING = [("Content-Type", "application/json"), ("Retry-After", "1")]
+# So many sessions end at once at least, and a thousand a second come back to the others.
+BATCH, BATCH_PAUSE_S = 100, 0.1
+EMPTY_LOOKED_AT_S = 0.1
 
 
 class ClientLeft(Exception):
@@ -90,7 +98,8 @@ class EngineServer(AsyncServer):  # type: ignore[misc]
         """Ends a session, or all."""
         if sid is None:  # python-engineio would put another dictionary in the place of `sockets`
             await asyncio.gather(*(socket.close(wait=False) for socket in list(self.sockets.values())))
-        else:
+        elif (socket := self.sockets.get(sid)) is not None and not socket.closing:
+            # python-engineio would forget one that is closing already, whose handlers are still to be told.
             await super().disconnect(sid)
 
     async def shutdown(self) -> None:
@@ -107,7 +116,7 @@ class EngineServer(AsyncServer):  # type: ignore[misc]
         if (transport == "websocket") != (environ["asgi.scope"]["type"] == "websocket"):
             return self._bad_request("Invalid websocket upgrade")
         if self.draining:
-            return self._unauthorized()
+            return {"status": "503 SERVICE UNAVAILABLE", "headers": DRAINING, "response": b'"Draining"'}
         socket = EngineSocket(self, self.generate_id(), environ)
         self.sockets[socket.sid] = socket
         socket.queue.put_nowait(packet.Packet(packet.OPEN, self._opening(socket.sid, transport)))
@@ -177,10 +186,27 @@ class EngineServer(AsyncServer):  # type: ignore[misc]
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
-    async def close_all(self) -> None:
-        """Takes no new session, ends every one there is, and returns when all handlers were told."""
+    async def emptied(self, within_s: float) -> None:
+        """Waits until there is no session any more, or the time has passed."""
+        until_s = asyncio.get_running_loop().time() + within_s
+        while self.sockets and asyncio.get_running_loop().time() < until_s:  # noqa: ASYNC110 - ends by time, too
+            await asyncio.sleep(EMPTY_LOOKED_AT_S)
+
+    async def close_all(self, spread_s: float = 0.0) -> None:
+        """Takes no new session, ends every one there is, and returns when all handlers were told.
+
+        They end in random order, some at a time with pauses of random length, so that not all clients come back at
+        once; that takes `spread_s` at most.
+        """
         self.draining = True
-        ends = [socket.close(wait=False) for socket in list(self.sockets.values())]
+        sockets = list(self.sockets.values())
+        random.shuffle(sockets)
+        size = max(BATCH, math.ceil(len(sockets) * BATCH_PAUSE_S / spread_s) if spread_s else len(sockets))
+        ends = []
+        for start in range(0, len(sockets), size):
+            if start:
+                await asyncio.sleep(random.uniform(0.5, 1.5) * BATCH_PAUSE_S)
+            ends += [asyncio.ensure_future(socket.close(wait=False)) for socket in sockets[start : start + size]]
         for outcome in await asyncio.gather(*ends, *self._ending, return_exceptions=True):
             if isinstance(outcome, Exception):
                 logger.error("a session did not end as it should", exc_info=outcome)

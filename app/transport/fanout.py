@@ -191,6 +191,7 @@ class FanOut:
         """Writes everything that waits, once to each socket."""
         started_s = time.monotonic()
         self._flush_due = False
+        self._metrics.flush_bytes.observe(self._waiting_bytes)
         self._waiting_bytes = 0
         self._send_direct()
         odd = self._in_several_rooms() | self._served.keys()
@@ -201,7 +202,9 @@ class FanOut:
         for room, waiting in rooms.items():
             members: Iterable[Recipient] = room.sockets.values()
             self._write_to(members if not odd else [each for each in members if each not in odd], waiting)
-        self._took_s = min(time.monotonic() - started_s, WAIT_MAX_S)
+        took_s = time.monotonic() - started_s
+        self._metrics.flush_seconds.observe(took_s)
+        self._took_s = min(took_s, WAIT_MAX_S)
 
     def _write_to(self, members: Iterable[Recipient], waiting: _Waiting) -> None:
         """The loop that everything else is there for."""

@@ -53,6 +53,8 @@ FRAMES_PER_TURN = 256
 # What browsers and servers usually hold to; the request is kept as long as its connection.
 HEAD_MAX_BYTES = 16_384
 TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+# As to long-polling clients (`engineio_server.py`): a balancer that gets it asks the next node.
+DRAINING = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
 NORMAL, NO_CODE, RESTART = 1000, 1005, 1012  # RFC 6455, 7.4.1, and IANA's registry
 PING_FRAME = text_frame(eio.PING.encode())
 PROBE_ANSWER = text_frame((eio.PONG + eio.PROBE).encode())
@@ -157,6 +159,10 @@ class WebSocketConnection(EngineSession):
             self.transport.close()
             return
         opening = Opening(head)
+        if opening.engineio and opening.sid is None and self.engine is not None and self.engine.draining:
+            self.transport.write(DRAINING)
+            self.transport.close()
+            return
         answer = opening.answer() if opening.engineio and self.engine is not None else None
         self.opened_with = head
         if answer is None or not self.engine.admits(opening, lambda: self.environ):

@@ -7,7 +7,6 @@ sends, by any of the ways that packets take; `/state` is what the node holds, as
 
 import asyncio
 import resource
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import orjson
 from socketio import AsyncNamespace
 
 from app.main import Application
+from app.metrics import described
 from app.settings import Settings, load_settings
 
 NAMESPACE = "/wire"
@@ -117,7 +117,7 @@ class WireApp(Application):
 
     def state(self) -> dict[str, Any]:
         """What the node holds now."""
-        server, locals_ = self.server, self.manager.cluster.locals
+        server, metrics, locals_ = self.server, self.manager.metrics, self.manager.cluster.locals
         used = resource.getrusage(resource.RUSAGE_SELF)
         return {
             "sessions": len(server.eio.sockets),
@@ -133,7 +133,7 @@ class WireApp(Application):
             "ended": self.ended,
             "rss_kb": _rss_kb(),
             "cpu_s": used.ru_utime + used.ru_stime,
-            **asdict(self.manager.metrics),
+            **{name: value for name in described() if isinstance(value := getattr(metrics, name), int)},
         }
 
     def busy(self, slice_s: float, for_s: float) -> None:

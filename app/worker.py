@@ -1,0 +1,85 @@
+"""The gunicorn worker: `gunicorn -c deploy/gunicorn.conf.py app.main:app`.
+
+Each worker is a node: besides the port that gunicorn has bound for all it listens on one of its own, where the
+others reach it. How a node serves and stops is `cli/uvicorn_server.py`'s; here that is fitted to gunicorn's
+signals, heartbeats and `max_requests`. The app is made in the worker, also under `--preload`, so that no two nodes
+share an id or a connection.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker
+
+from .cli.address import private_url
+from .cli.log_format import configure_logging
+from .cli.ports import bind_alone
+from .cli.uvicorn_server import NodeServer
+from .errors import ClusterKitError
+from .main import NodeApp, create_app
+from .settings import Settings, load_settings
+
+logger = logging.getLogger(__name__)
+
+NOTIFY_S = 1.0
+
+
+class NodeWorker(Worker):  # type: ignore[misc]
+    """A node. `max_requests` counts HTTP requests and WebSockets; the worker then drains as by SIGTERM."""
+
+    def init_signals(self) -> None:
+        """NodeServer takes SIGTERM and SIGINT, so what gunicorn's base would do with them is left out."""
+        for number in self.SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGABRT, self.handle_abort)  # the arbiter's, to a worker that has stopped notifying
+        signal.signal(signal.SIGQUIT, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        for ignored in (signal.SIGUSR1, signal.SIGWINCH, signal.SIGHUP):
+            signal.signal(ignored, signal.SIG_IGN)
+
+    def run(self) -> None:
+        """Serves until told to stop; exits so that gunicorn gives up where it cannot start."""
+        try:
+            settings = load_settings()
+            configure_logging(settings.log_level)
+            own = bind_alone(settings.host, 0)
+            asyncio.run(self._serve(settings, own))
+        except ClusterKitError as error:
+            logger.error("%s", error)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+
+    async def _serve(self, settings: Settings, own: socket.socket) -> None:
+        own_port = own.getsockname()[1]
+        settings = settings.model_copy(update={"private_url": private_url(settings, own_port)})
+        app = create_app(settings) if isinstance(self.wsgi, NodeApp) else self.wsgi
+        limit = self.max_requests if self.cfg.max_requests else None
+        server = NodeServer(app, settings, limit_max_requests=limit)
+        shared = [each.sock for each in self.sockets]
+        logger.info("node with pid %d, at %s for the others", self.pid, settings.private_url)
+        async with self._heartbeats(server):
+            await server.serve(sockets=[*shared, own])
+        logger.info("node stopped")
+
+    @contextlib.asynccontextmanager
+    async def _heartbeats(self, server: NodeServer) -> AsyncIterator[None]:
+        beating = asyncio.create_task(self._beat(server))
+        try:
+            yield
+        finally:
+            beating.cancel()
+
+    async def _beat(self, server: NodeServer) -> Any:
+        """To the arbiter, while the event loop runs; draining counts as well. Without an arbiter it ends."""
+        while True:
+            self.notify()
+            if os.getppid() != self.ppid and not server.should_exit:
+                logger.warning("gunicorn's arbiter is gone")
+                server.should_exit = True
+            await asyncio.sleep(NOTIFY_S)

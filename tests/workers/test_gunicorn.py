@@ -1,0 +1,193 @@
+"""gunicorn with several workers on one port, without any stickiness: each worker is a node."""
+
+import asyncio
+import os
+import re
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import pytest_asyncio
+
+from tests.chat.conftest import js, js_process, room
+from tests.cli.running import ROOT, Running, command, free_ports, get, is_running
+from tests.recovery.people import PATIENCE, say, told
+from tests.support.eventually import eventually, steadily
+from tests.support.js_client import JsClient, JsClients
+from tests.support.redis_server import RedisServer
+
+__all__ = ["js", "js_process", "room"]
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+WORKERS = 4
+CLIENTS = 50
+HELD_S = 10.0
+POLLING = {"transports": ["polling"]}
+Start = Callable[..., "Gunicorn"]
+
+
+class Gunicorn(Running):
+    """gunicorn as the deploy docs start it; `url` is the port that its workers share."""
+
+    def __init__(self, redis: RedisServer, key_prefix: str, folder: Path, *options: str, **env: str) -> None:
+        port = free_ports(1)
+        self.url = f"http://127.0.0.1:{port}"
+        command = [str(ROOT / ".venv/bin/gunicorn"), "-c", str(ROOT / "deploy/gunicorn.conf.py"), *options]
+        settings = {"REDIS_URL": redis.url, "KEY_PREFIX": key_prefix, "PORT": str(port), "LOCALE": "en"}
+        settings |= {"PYTHONPATH": str(ROOT), "WEB_CONCURRENCY": str(WORKERS), "LEASE_S": "2", **env}
+        super().__init__([*command, "app.main:app"], settings, folder / f"gunicorn-{port}.log")
+
+    def workers(self) -> list[int]:
+        """The pids of those that run."""
+        return [pid for pid in map(int, re.findall(r"node with pid (\d+)", self.text)) if is_running(pid)]
+
+    async def nodes(self, count: int = WORKERS) -> list[dict[str, Any]]:
+        """All nodes, once there are `count` and all are alive."""
+        found: list[dict[str, Any]] = []
+
+        async def all_there() -> bool:
+            found[:] = (await asyncio.to_thread(get, f"{self.url}/api/nodes"))["nodes"]
+            return len(found) == count and all(node["alive"] for node in found)
+
+        await eventually(all_there, 20)
+        return found
+
+
+@pytest.fixture
+def start(redis_server: RedisServer, key_prefix: str, tmp_path: Path) -> Iterator[Start]:
+    """Starts gunicorns; what still runs in the end is stopped."""
+    started: list[Gunicorn] = []
+
+    def start(*options: str, **env: str) -> Gunicorn:
+        started.append(Gunicorn(redis_server, key_prefix, tmp_path, *options, **env))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.process.poll() is None:
+            each.end()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def gunicorn(start: Start) -> AsyncIterator[Gunicorn]:
+    """Four workers that serve; they log no traceback, and end in order."""
+    made = start()
+    await asyncio.to_thread(made.says, "accepting connections")
+    await made.nodes()
+    yield made
+    assert await asyncio.to_thread(made.end) == 0
+    assert "Traceback" not in made.text
+
+
+async def join(js: JsClients, url: str, room: str, nickname: str, **options: Any) -> JsClient:
+    client = await js.open(url, auth={"recover": True, "room": room, "nickname": nickname}, **PATIENCE | options)
+    await client.wait_for("changename")
+    return client
+
+
+async def test_long_polling_clients_need_no_stickiness(gunicorn: Gunicorn, js: JsClients, room: str) -> None:
+    clients = await asyncio.gather(*(join(js, gunicorn.url, room, f"c{n}", **POLLING) for n in range(CLIENTS)))
+
+    async def several_have_some() -> bool:
+        return sum(bool(node["connections"]) for node in await gunicorn.nodes()) > 1
+
+    await eventually(several_have_some)
+
+    async def talk(client: JsClient, number: int) -> None:
+        for message in range(5):
+            await client.emit("send_msg", {"to": "ALL", "msg": f"{number}.{message}"})
+            await asyncio.sleep(HELD_S / 5)
+
+    await asyncio.gather(*(talk(client, number) for number, client in enumerate(clients)))
+    await eventually(lambda: all(len(told(client, "message")) == 5 * CLIENTS for client in clients), 20)
+    assert all(told(client, "message") == told(clients[0], "message") for client in clients)
+    assert not [client for client in clients if client.reconnects or client.errors]
+
+
+async def test_a_killed_worker_is_replaced_and_leaves_nobody_behind(
+    gunicorn: Gunicorn, js: JsClients, room: str
+) -> None:
+    clients = [await join(js, gunicorn.url, room, f"c{n}", transports=["websocket"]) for n in range(12)]
+    victim = gunicorn.workers()[0]
+    os.kill(victim, signal.SIGKILL)
+    await eventually(lambda: victim not in gunicorn.workers() and len(gunicorn.workers()) == WORKERS, 20)
+    await gunicorn.nodes()
+    await say(clients[0], "is everybody here?")
+    said = told(clients[0], "message")
+    await eventually(lambda: all(told(client, "message") == said for client in clients), 20)
+    assert any(client.reconnects for client in clients)
+    assert all(client.recovered or not client.reconnects for client in clients)
+
+    async def members() -> list[str]:
+        found = await asyncio.to_thread(get, f"{gunicorn.url}/api/rooms/{quote(room)}")
+        return sorted(member["nickname"] for member in found["members"])
+
+    await steadily(lambda: exactly(members, sorted(f"c{n}" for n in range(12))), 3)
+
+
+async def exactly(found: Callable[[], Any], expected: Any) -> bool:
+    return bool(await found() == expected)
+
+
+async def test_a_worker_that_has_had_its_requests_drains(start: Start, js: JsClients, room: str) -> None:
+    made = start(MAX_REQUESTS="60", WEB_CONCURRENCY="2")
+    await asyncio.to_thread(made.says, "accepting connections")
+    await made.nodes(2)
+    retrying = POLLING | {"retries": 20, "ackTimeout": 1_000}
+    clients = [await join(js, made.url, room, f"c{n}", **retrying) for n in range(6)]
+    for number in range(60):
+        message = {"to": "ALL", "msg": f"{number}", "id": f"{number}"}
+        assert (await clients[number % 6].emit("send_msg", message, within_s=20))["ok"]
+    await eventually(lambda: len(told(clients[0], "message")) >= 60, 20)
+    for client in clients:
+        await eventually(lambda client=client: told(client, "message") == told(clients[0], "message"), 20)
+        assert sorted(told(client, "message")) == sorted(f"c{n % 6} : {n}" for n in range(60))
+    assert made.text.count("node with pid") > 2, "no worker was replaced"
+    assert await asyncio.to_thread(made.end) == 0
+    assert made.text.count("told to stop") == made.text.count("node stopped") > 0
+    assert any(client.reconnects for client in clients)
+    assert "Traceback" not in made.text
+
+
+async def test_workers_of_a_preloaded_app_are_nodes_of_their_own(start: Start) -> None:
+    made = start("--preload")
+    await asyncio.to_thread(made.says, "accepting connections")
+    nodes = await made.nodes()
+    assert len({node["node_id"] for node in nodes}) == len({node["url"] for node in nodes}) == WORKERS
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [("LEASE_S", "0", "LEASE_S: "), ("MAX_REQUESTS", "many", "MAX_REQUESTS: expected a whole number")],
+)
+async def test_a_wrong_setting_is_named(start: Start, name: str, value: str, expected: str) -> None:
+    made = start(**{name: value})
+    assert await asyncio.to_thread(made.exit_code) != 0
+    assert expected in made.text
+    assert "Traceback" not in made.text
+
+
+async def test_a_node_that_is_drained_by_hand_ends_and_is_replaced(
+    gunicorn: Gunicorn, redis_server: RedisServer, key_prefix: str, tmp_path: Path, js: JsClients, room: str
+) -> None:
+    clients = [await join(js, gunicorn.url, room, f"c{n}", transports=["websocket"]) for n in range(8)]
+    (victim, *_) = await gunicorn.nodes()
+
+    def drain(node_id: str) -> Running:
+        env = {"REDIS_URL": redis_server.url, "KEY_PREFIX": key_prefix}
+        return Running(command("drain", node_id), env, tmp_path / f"drain-{node_id}.log")
+
+    draining = drain(victim["node_id"])
+    assert await asyncio.to_thread(draining.exit_code) == 0
+    assert f"node {victim['node_id']} is gone" in draining.text
+    assert victim["node_id"] not in {node["node_id"] for node in await gunicorn.nodes()}
+    await say(clients[0], "still here")
+    await eventually(lambda: all(told(client, "message") == told(clients[0], "message") for client in clients), 10)
+    assert all(client.recovered or not client.reconnects for client in clients)
+    unknown = drain("00000000")
+    assert await asyncio.to_thread(unknown.exit_code) == 1
+    assert "there is no node '00000000'; `clusterkit status` lists them" in unknown.text
