@@ -12,7 +12,8 @@ SHELL := bash
 # PYTHON=python3.12 chooses the interpreter of .venv; without it the first that is new enough is taken.
 PYTHON ?=
 # ARGS="-k ports -x" are handed to pytest, ARGS="--lines one --pairs 2" to the bench. ARGS="-m faults -n 0" runs the
-# tests that break a cluster for minutes, with the machine to themselves.
+# tests that break a cluster for minutes, with the machine to themselves; ARGS="-m containers -n 0" those of
+# compose.yaml, which need a Docker engine.
 ARGS ?=
 # Tests run in so many processes, a file of them in one.
 JOBS ?= 2
@@ -38,17 +39,20 @@ REDIS := $(if $(REDIS_URL)$(shell command -v redis-server),,$(VENV)/.embedded-re
 SEED ?= 7
 MINUTES ?= 2
 
-.PHONY: help up test lint bench faults clean
+# The balancer that `make compose-up` puts in front: nginx, haproxy or both.
+PROFILES ?= nginx
+
+.PHONY: help up test lint bench faults compose-up compose-down clean
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 # exec: make hands SIGTERM to its direct child alone. --with-parent: it hands SIGINT to nobody.
 up: $(INSTALLED) $(CLIENT)/.stamp $(REDIS)  ## run a cluster (PORT, NODES, HOST, REDIS_URL) until Ctrl-C
 	@exec $(BIN)/clusterkit up --with-parent
 
 test: $(TESTS_INSTALLED) $(CLIENT)/.stamp $(REDIS)  ## run the tests (REQUIRE_ALL=1: skip none)
-	@exec $(BIN)/python -m pytest -rs -n $(JOBS) --dist loadfile -m "not faults" $(ARGS)
+	@exec $(BIN)/python -m pytest -rs -n $(JOBS) --dist loadfile -m "not faults and not containers" $(ARGS)
 
 lint: $(TESTS_INSTALLED)  ## check the code: ruff, and mypy in strict mode
 	$(BIN)/ruff check .
@@ -60,6 +64,16 @@ bench: $(INSTALLED) $(CLIENT)/.stamp $(REDIS)  ## compare speeds with stock pyth
 
 faults: $(TESTS_INSTALLED) $(CLIENT)/.stamp $(REDIS)  ## break a cluster on purpose (SEED, MINUTES) and check what clients saw
 	@exec $(BIN)/python -m tests.faults --seed $(SEED) --minutes $(MINUTES) $(ARGS)
+
+# A password is made once, and kept: Redis' data are bound to it.
+.env:
+	@umask 077 && echo "REDIS_PASSWORD=$$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')" >.env
+
+compose-up: .env  ## run the cluster in containers (PROFILES="nginx haproxy", REPLICAS); deploy/README.md
+	docker compose $(addprefix --profile ,$(PROFILES)) up --build --wait
+
+compose-down:  ## stop it; what Redis holds is kept
+	docker compose --profile nginx --profile haproxy down
 
 clean:  ## remove what set-up and runs have made, .venv included
 	rm -rf $(VENV) node_modules loadtest/bench/node/node_modules $(CLIENT) .run build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -16,6 +16,7 @@ from tests.support.time_limit import time_limit
 def pytest_configure(config: pytest.Config) -> None:
     """Know the marks, and make `kill` end a run like Ctrl-C does: through the fixtures' clean-up."""
     config.addinivalue_line("markers", "time_limit(seconds): what each phase of the test may take at most")
+    config.addinivalue_line("markers", "containers: needs a Docker engine; see tests/containers")
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
