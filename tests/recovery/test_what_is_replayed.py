@@ -142,7 +142,7 @@ async def test_who_changed_rooms_gets_what_was_said_in_the_new_one_only(
     await come_back(ann, door, cluster)
     await say(ann, "still here")
     assert told(ann, "message") == ["cat : in the room she is in", "ann : still here"]
-    assert told(cat, "message") == told(ann, "message")
+    await cat.wait_until(lambda: told(cat, "message") == told(ann, "message"))
 
 
 async def test_who_renamed_herself_is_recovered_under_the_new_name(
