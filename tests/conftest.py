@@ -16,6 +16,8 @@ from tests.support.time_limit import time_limit
 def pytest_configure(config: pytest.Config) -> None:
     """Know the marks, and make `kill` end a run like Ctrl-C does: through the fixtures' clean-up."""
     config.addinivalue_line("markers", "time_limit(seconds): what each phase of the test may take at most")
+    # Here, so that `make test ARGS=tests/cli` knows them too, which it leaves out.
+    config.addinivalue_line("markers", "faults: a cluster is broken on purpose for a minute or more")
     config.addinivalue_line("markers", "containers: needs a Docker engine; see tests/containers")
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
