@@ -51,6 +51,7 @@ class Application:
             ASGIApp(self.server, socketio_path="socket.io"),
             self.manager.node,
             self._find_node,
+            self.manager.cluster.nodes.registered,
             self.manager.cluster.metrics,
             poll_s=settings.ping_interval_s + settings.ping_timeout_s,
         )

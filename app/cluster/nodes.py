@@ -6,6 +6,7 @@ a canary to the node's own inbox; it comes back through `cluster.relay`.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -27,6 +28,10 @@ logger = logging.getLogger(__name__)
 BEAT_S = 1.0
 # A node that has not beaten for this many leases is taken out of the registry for good.
 FORGET_LEASES = 12
+# Others may hold this node dead when no heartbeat was answered for so long. Who waits for the next one waits for
+# REGISTERED_WITHIN_S at most.
+UNSURE_S = 2 * BEAT_S
+REGISTERED_WITHIN_S = 3.0
 
 
 @dataclass(slots=True)
@@ -84,6 +89,7 @@ class Nodes:
         self._seen: dict[str, NodeRecord] = {}  # node id -> record
         self.epoch = b""  # another one tells that Redis was emptied
         self.answered_s = float("-inf")  # monotonic time of the last answered heartbeat
+        self._answered = asyncio.Event()  # since somebody waited for it
         self.draining = False
         self._left = False
         self._beating = asyncio.Lock()
@@ -121,6 +127,7 @@ class Nodes:
         self._beat += 1
         self._note_delivered(self._delivered())
         self.answered_s = time.monotonic()
+        self._answered.set()
         self._look(records, beats=1)
         await self._forget_dead()
         lost = former is None or from_json(former)["beat"] < self._beat - 1
@@ -151,17 +158,28 @@ class Nodes:
         return record.alive(self._lease_s)
 
     async def find(self, node_id: str) -> NodeRecord | None:
-        """A living node by its id; asks Redis for one that is new. None where there is none."""
-        record = self._seen.get(node_id)
-        if record is None:
-            try:
-                found = await self._store.answer(self._store.client.hget(self._keys.nodes, node_id))
-            except StoreUnavailable:
-                return None
-            if found is None:
-                return None
-            record = self._seen[node_id] = _record(node_id, from_json(found))
-        return record if self.is_alive(record) else None
+        """A living node by its id; asks Redis for one that is new, or dead. None where there is none."""
+        seen = self._seen.get(node_id)
+        if seen is not None and self.is_alive(seen):
+            return seen
+        try:
+            found = await self._store.answer(self._store.client.hget(self._keys.nodes, node_id))
+        except StoreUnavailable:
+            return None
+        if found is None:
+            return None
+        record = _record(node_id, from_json(found))
+        if seen is not None and seen.beat == record.beat:
+            return None
+        self._seen[node_id] = record
+        return record
+
+    async def registered(self) -> None:
+        """Returns once the other nodes can `find` this one; where Redis is away, after a moment."""
+        if time.monotonic() - self.answered_s > UNSURE_S:
+            self._answered.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._answered.wait(), REGISTERED_WITHIN_S)
 
     @property
     def confirmed(self) -> int:

@@ -43,13 +43,23 @@ UNKNOWN_SESSION = b'{"code":1,"message":"Session ID unknown"}'  # as the Node.js
 class Forwarder:
     """An ASGI app before the Engine.IO server `app` of this node.
 
-    `poll_s`: the longest a poll may take.
+    `findable` returns once other nodes' `find_node` finds this one; `poll_s`: the longest a poll may take.
     """
 
-    def __init__(self, app: App, node: Node, find_node: FindNode, metrics: Metrics, *, poll_s: float) -> None:
+    def __init__(
+        self,
+        app: App,
+        node: Node,
+        find_node: FindNode,
+        findable: Callable[[], Awaitable[None]],
+        metrics: Metrics,
+        *,
+        poll_s: float,
+    ) -> None:
         self._app = app
         self._node = node
         self._find_node = find_node
+        self._findable = findable
         self._metrics = metrics
         self._timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=poll_s + MARGIN_S
@@ -59,6 +69,8 @@ class Forwarder:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves or forwards one request or WebSocket."""
         node_id = _node_of(scope)
+        if node_id is None and scope["type"] == "http":
+            await self._findable()  # the new session's next request may come to any node
         if node_id is None or node_id == self._node.node_id:
             await self._app(scope, receive, send)
             return

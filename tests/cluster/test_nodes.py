@@ -11,7 +11,7 @@ import pytest
 from redis.exceptions import RedisError
 
 from app.cluster import nodes as nodes_module
-from app.cluster.nodes import Nodes
+from app.cluster.nodes import UNSURE_S, Nodes
 from app.cluster.supervision import end
 from app.errors import StoreUnavailable
 from app.metrics import Metrics
@@ -468,6 +468,31 @@ async def test_a_living_node_is_found_by_its_id_and_no_other(registry: Registry)
     assert (found.node_id, found.url) == (other.node.node_id, other.node.url)
     await one.beat(6)
     assert await one.nodes.find(other.node.node_id) is None, "it is dead"
+    await other.beat()
+    assert await one.nodes.find(other.node.node_id) is not None, "it beats again, as Redis says"
+    await one.beat(6)
+    assert await one.nodes.find(other.node.node_id) is None
+
+
+async def test_a_node_that_others_may_hold_dead_is_registered_with_its_next_heartbeat(registry: Registry) -> None:
+    one = registry.member()
+    waiting = asyncio.ensure_future(one.nodes.registered())
+    assert not (await asyncio.wait([waiting], timeout=0.2))[0]
+    await one.beat()
+    await asyncio.wait_for(waiting, 0.2)
+    await asyncio.wait_for(one.nodes.registered(), 0.2)
+    one.nodes.answered_s -= UNSURE_S
+    waiting = asyncio.ensure_future(one.nodes.registered())
+    assert not (await asyncio.wait([waiting], timeout=0.2))[0]
+    await one.beat()
+    await asyncio.wait_for(waiting, 0.2)
+
+
+async def test_nobody_waits_long_for_a_redis_that_is_away(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.cluster.nodes.REGISTERED_WITHIN_S", 0.1)
+    await asyncio.wait_for(registry.member().nodes.registered(), 5)
 
 
 async def test_finding_needs_redis_for_a_new_node_only(registry: Registry) -> None:

@@ -46,7 +46,7 @@ class Gunicorn(Running):
         return [pid for pid in self._pids().values() if is_running(pid)]
 
     async def busiest(self, connections: int) -> dict[str, Any]:
-        """The node with the most of all connections, once it is known who has them: the kernel may give one none."""
+        """Whoever has the most of all connections, once that is known: the kernel may give one none."""
         nodes: list[dict[str, Any]] = []
 
         async def all_known() -> bool:
