@@ -65,6 +65,20 @@ class Crowd:
 
         await eventually(equal, BACK_WITHIN_S)
 
+    async def hears(self, messages: int = 5) -> None:
+        """Everybody has heard messages sent from now on."""
+        wanted = len(self.sent) + messages
+
+        def heard() -> bool:
+            news = set(self.sent[wanted - messages : wanted])
+            return len(news) == messages and all(news <= self._heard(client) for client in self.clients)
+
+        await eventually(heard, BACK_WITHIN_S + messages * SEND_EVERY_S)
+
+    @staticmethod
+    def _heard(client: JsClient) -> set[str]:
+        return {text.partition(" : ")[2] for text in told(client, "message")}
+
     def _members(self, container: str) -> list[str]:
         found: dict[str, Any] = self.stack.get(container, f"/api/rooms/{self.room}")
         return sorted(member["nickname"] for member in found["members"])
@@ -95,7 +109,7 @@ async def crowd(stack: Stack, js: JsClients) -> AsyncIterator[Crowd]:
         for n in range(CLIENTS)
     ]
     crowd = Crowd(stack, room, list(await asyncio.gather(*joining)))
-    await asyncio.sleep(1)
+    await crowd.hears()
     yield crowd
     await crowd.end()
 
@@ -144,6 +158,7 @@ async def test_a_container_that_is_cut_off_from_the_network(stack: Stack, crowd:
 async def test_redis_that_restarts(stack: Stack, crowd: Crowd) -> None:
     (redis,) = await in_thread(stack.containers, "redis")
     await in_thread(docker, "restart", redis)
+    await crowd.hears()
     await healthy(stack)
     await crowd.all_back()
 
@@ -152,10 +167,8 @@ async def test_balancers_that_reload(stack: Stack, crowd: Crowd) -> None:
     for balancer, number in zip(PROFILES, ("HUP", "USR2"), strict=True):
         (container,) = await in_thread(stack.containers, balancer)
         await in_thread(docker, "kill", "-s", number, container)
-    await asyncio.sleep(3)
+        await crowd.hears()
     await crowd.all_back()
-
-
 
 
 async def test_a_rolling_restart_loses_nothing(stack: Stack, crowd: Crowd) -> None:
