@@ -65,7 +65,7 @@ bench: $(INSTALLED) $(CLIENT)/.stamp $(REDIS)  ## compare speeds with stock pyth
 faults: $(TESTS_INSTALLED) $(CLIENT)/.stamp $(REDIS)  ## break a cluster on purpose (SEED, MINUTES) and check what clients saw
 	@exec $(BIN)/python -m tests.faults --seed $(SEED) --minutes $(MINUTES) $(ARGS)
 
-# A password is made once, and kept: Redis' data are bound to it.
+# A password is made once, and kept.
 .env:
 	@umask 077 && echo "REDIS_PASSWORD=$$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')" >.env
 

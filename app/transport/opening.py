@@ -26,9 +26,13 @@ _END = b"\r\n\r\n"
 
 
 class Opening:
-    """A request for a WebSocket; `sid` is that of the session it wants to upgrade, None for a new one."""
+    """A request for a WebSocket; `sid` is that of the session it wants to upgrade, None for a new one.
 
-    __slots__ = ("engineio", "head", "headers", "sid")
+    `acceptable`: whether it is one at all. What follows another method's head, or one that announces a body, would
+    be taken for frames.
+    """
+
+    __slots__ = ("acceptable", "engineio", "head", "headers", "sid")
 
     def __init__(self, head: bytes) -> None:
         request, *lines = head[: head.index(_END)].split(b"\r\n")
@@ -37,7 +41,9 @@ class Opening:
         self.head = head
         self.headers = dict(map(_header, lines))  # name -> value, of several the last
         self.sid: str | None = None
-        self.engineio = method == b"GET" and path in PATHS and self._reads(query)
+        has_body = self.headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in self.headers
+        self.acceptable = method == b"GET" and not has_body
+        self.engineio = self.acceptable and path in PATHS and self._reads(query)
 
     def _reads(self, query: bytes) -> bool:
         """Whether the query asks for a WebSocket of Engine.IO 4, without anything unusual."""

@@ -52,6 +52,7 @@ STATE = "clusterkit.engine"
 FRAMES_PER_TURN = 256
 # What browsers and servers usually hold to; the request is kept as long as its connection.
 HEAD_MAX_BYTES = 16_384
+NO_OPENING = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 # As to long-polling clients (`engineio_server.py`): a balancer that gets it asks the next node.
 DRAINING = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
@@ -159,6 +160,10 @@ class WebSocketConnection(EngineSession):
             self.transport.close()
             return
         opening = Opening(head)
+        if not opening.acceptable:
+            self.transport.write(NO_OPENING)
+            self.transport.close()
+            return
         if opening.engineio and opening.sid is None and self.engine is not None and self.engine.draining:
             self.transport.write(DRAINING)
             self.transport.close()

@@ -40,8 +40,8 @@ def require_token(token: str) -> Callable[[Request], None]:
     """A check that raises 401 where a request lacks `Authorization: Bearer <token>`; none where token is ""."""
 
     def check(request: Request) -> None:
-        given = request.headers.get("authorization", "")
-        if token and not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if token and (scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), token.encode())):
             raise HTTPException(401, "a bearer token is needed", {"WWW-Authenticate": "Bearer"})
 
     return check

@@ -76,7 +76,7 @@ async def test_who_keeps_its_cookie_stays_on_a_node_and_others_spread(stack: Sta
 
 
 @both
-@pytest.mark.parametrize("path", ["/api/nodes", "/%61pi/nodes", "/metrics"])
+@pytest.mark.parametrize("path", ["/api/nodes", "/%61pi/nodes", "/metrics", "/metrics%0a", "/metrics/"])
 async def test_what_is_for_operators_is_hidden(stack: Stack, balancer: str, path: str) -> None:
     async with aiohttp.ClientSession() as session:
         async with session.get(stack.urls[balancer] + path) as response:

@@ -77,6 +77,19 @@ async def test_who_is_refused_is_told_so_in_http(cluster: WireCluster, what: str
     assert await holds_nothing(cluster)
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("announced", ["Content-Length: 2", "Transfer-Encoding: chunked"])
+async def test_an_opening_has_no_body(cluster: WireCluster, method: str, announced: str) -> None:
+    ws = await RawWebSocket.connect(cluster.url)
+    head = opening(ws.host).replace(b"GET", method.encode(), 1)
+    await ws.send(head.replace(b"\r\n\r\n", f"\r\n{announced}\r\n\r\n2:".encode()))
+    status, _, _ = await ws.answer()
+    assert status == 400
+    assert await ws.rest() == b""
+    ws.close()
+    assert await holds_nothing(cluster)
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "HEAD", "OPTIONS"])
 async def test_only_get_opens_a_websocket(cluster: WireCluster, method: str) -> None:
     ws = await RawWebSocket.connect(cluster.url)

@@ -348,6 +348,9 @@ async def test_the_icon_is_an_image(http: aiohttp.ClientSession, url: str, path:
         "/api",
         "/api/none",
         "/api/nodes/",
+        "/metrics%0a",
+        "/rooms.json%0A",
+        "/room%0a",
     ],
 )
 async def test_what_is_not_there_is_404_with_all_headers(http: aiohttp.ClientSession, url: str, path: str) -> None:

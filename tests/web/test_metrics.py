@@ -35,7 +35,7 @@ def own_module_redis() -> Iterator[RedisServer]:
 
 
 async def scraped(url: str, query: str = "") -> Samples:
-    headers = {"Authorization": f"Bearer {TOKEN}"}
+    headers = {"Authorization": f"bearer {TOKEN}"}
     async with aiohttp.ClientSession(headers=headers) as session, session.get(f"{url}/metrics{query}") as response:
         assert response.status == 200
         assert response.content_type == "text/plain"
