@@ -87,7 +87,8 @@ async def test_what_was_said_in_a_room_before_a_client_changed_to_another_is_not
         assert ann.recovered
         await ann.call("send_msg", {"to": "ALL", "msg": "the end"})
         await ann.read_until(lambda: ann.told()[-1:] == ["ann : the end"])
-        assert ann.told() == ["ann has joined.", "bob : before it changed", "ann has joined.", "ann : the end"]
+        said = [text for text in ann.told() if " : " in text]  # by now it may have left, and joined again
+        assert said == ["bob : before it changed", "ann : the end"]
 
 
 async def _is_in(cluster: RunningCluster, room: str) -> bool:
