@@ -30,11 +30,12 @@ HALF_REQUESTS = f"""
 import socket, sys, time
 sockets, closed = [], 0
 for _ in range({HALVES}):
-    one = socket.create_connection((sys.argv[1], 8080))
     try:
+        one = socket.create_connection((sys.argv[1], 8080))
         one.sendall(b"G")
     except OSError:
-        pass
+        closed += 1
+        continue
     one.setblocking(False)
     sockets.append(one)
 time.sleep(1)
