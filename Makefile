@@ -42,7 +42,7 @@ MINUTES ?= 2
 # The balancer that `make compose-up` puts in front: nginx, haproxy or both.
 PROFILES ?= nginx
 
-.PHONY: help up test lint bench faults compose-up compose-down clean
+.PHONY: help up test lint bench loadtest capacity faults compose-up compose-down clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,13 @@ bench: $(INSTALLED) $(CLIENT)/.stamp $(REDIS)  ## compare speeds with stock pyth
 
 faults: $(TESTS_INSTALLED) $(CLIENT)/.stamp $(REDIS)  ## break a cluster on purpose (SEED, MINUTES) and check what clients saw
 	@exec $(BIN)/python -m tests.faults --seed $(SEED) --minutes $(MINUTES) $(ARGS)
+
+# A cluster of its own, unless ARGS names another by --host.
+loadtest: $(TESTS_INSTALLED) $(CLIENT)/.stamp $(REDIS)  ## measure the fan-out to 500 members honestly (ARGS=--help)
+	@exec $(BIN)/python -m loadtest $(ARGS)
+
+capacity: $(TESTS_INSTALLED) $(CLIENT)/.stamp $(REDIS)  ## find what a node holds: a sizing table with plots (ARGS=--help)
+	@exec $(BIN)/python -m loadtest.capacity $(ARGS)
 
 # A password is made once, and kept.
 .env:

@@ -31,13 +31,15 @@ class Stack:
 
     def __init__(self, folder: Path, **variables: str) -> None:
         require_engine()
-        ports = free_ports(2)
+        ports = free_ports(3)
+        self.load_test_url = f"http://127.0.0.1:{ports + 2}"
         self.urls = {name: f"http://127.0.0.1:{ports + n}" for n, name in enumerate(PROFILES)}
         self.variables = {
             "COMPOSE_PROJECT_NAME": PROJECT,
             "REDIS_PASSWORD": "containers",
             "NGINX_PORT": str(ports),
             "HAPROXY_PORT": str(ports + 1),
+            "LOADTEST_PORT": str(ports + 2),
             "FRONT_SUBNET": "10.213.78.0/24",
             **variables,
         }

@@ -1,0 +1,130 @@
+"""Runs a scenario against a cluster that it starts itself: `python -m loadtest [OPTIONS OF LOCUST]`.
+
+    make loadtest                               500 members of one room, 20 messages/s for 30 s
+    make loadtest ARGS="--users 1000 --rate 30 --talk-time 60 --gate fanout.p99<=50ms"
+    make loadtest ARGS=--help
+
+The cluster is `clusterkit up` with NODES nodes (3) on free ports; settings come from the environment. With `--host
+URL` none is started. Whatever is not given is the headline's.
+"""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+HEADLINE = {"--tags": "broadcast", "--users": "500", "--spawn-rate": "200", "--rate": "20", "--talk-time": "30"}
+SHORT = {"--users": "-u", "--spawn-rate": "-r", "--tags": "-T"}
+NODES = "3"
+READY_WITHIN_S = 60.0
+STOP_WITHIN_S = 30.0
+LOOK_S = 0.1
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit code of locust."""
+    if any(each in ("-h", "--help") for each in arguments):
+        print(__doc__)
+        print_options()
+        return run_locust(arguments)
+    given = {each.partition("=")[0] for each in arguments}
+    missing = {name: value for name, value in HEADLINE.items() if not {name, SHORT.get(name)} & given}
+    options = ["--headless", *(part for pair in missing.items() for part in pair), *arguments]
+    if {"--host", "-H"} & given or "LOCUST_HOST" in os.environ:
+        return run_locust(options)
+    with cluster() as url:
+        return run_locust(["--host", url, *options])
+
+
+def print_options() -> None:
+    """This kit's own options, which locust's `--help` leaves out: it has not read the locustfile by then."""
+    from locust.argument_parser import LocustArgumentParser  # which changes this process: gevent patches it
+
+    from .options import add_to
+
+    parser = LocustArgumentParser(add_help=False, usage="the options of this kit, before those of locust")
+    add_to(parser)
+    parser.print_help()
+
+
+def run_locust(options: Sequence[str]) -> int:
+    """Locust with this kit's scenarios."""
+    command = [sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), *options]
+    running = subprocess.Popen(command)
+    while True:
+        try:
+            return running.wait()
+        except KeyboardInterrupt:
+            continue  # locust has got it, too, and ends the run
+
+
+@contextlib.contextmanager
+def cluster(**settings: str) -> Iterator[str]:
+    """A cluster of this machine's own, as long as it is needed; its URL. Raises RuntimeError with its words."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="clusterkit-loadtest-") as folder:
+        env = {"NODES": NODES, **os.environ, "PORT": str(port), **settings}
+        log = Path(folder) / "up.log"
+        with log.open("wb") as output:
+            command = [sys.executable, "-m", "app.cli", "up", "--run-dir", folder, "--with-parent"]
+            running = subprocess.Popen(command, env=env, stdout=output, stderr=output, start_new_session=True)
+        url = f"http://127.0.0.1:{port}"
+        try:
+            print(f"starting {env['NODES']} nodes at {url}", flush=True)
+            wait_until_ready(url, running, log)
+            yield url
+        finally:
+            running.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running.wait(STOP_WITHIN_S)
+            running.kill()
+
+
+def wait_until_ready(url: str, running: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Returns when the cluster is ready. Raises RuntimeError where it ends or takes too long."""
+    until_s = time.monotonic() + READY_WITHIN_S
+    while not (ready(url) and "ready" in log.read_text()):
+        if running.poll() is not None or time.monotonic() > until_s:
+            raise RuntimeError(f"the cluster did not start:\n{log.read_text()}")
+        time.sleep(LOOK_S)
+
+
+def ready(url: str) -> bool:
+    """Whether `/readyz` answers 200."""
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def free_port() -> int:
+    """One with free ones behind it, for the nodes' own."""
+    while True:
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            port = int(one.getsockname()[1])
+        if port < 60_000 and all(is_free(port + n) for n in range(1, 10)):
+            return port
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens there."""
+    with socket.socket() as one:
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,98 @@
+"""`make capacity`: a sizing table, measured on this machine. `--help` lists what can be varied."""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..__main__ import HERE, cluster
+from .search import Capacity, Load, Probe, search
+from .table import markdown, page
+
+SPAWN_RATE = 200
+SPARE_S = 120
+MICRO = 1_000_000
+
+
+def main() -> int:
+    """0; the folder has capacity.md, capacity.html and capacity.json."""
+    parser = argparse.ArgumentParser(prog="make capacity", description=__doc__)
+    parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2], help="nodes of the cluster (%(default)s)")
+    parser.add_argument("--rooms", type=int, nargs="+", default=[1, 20], help="rooms (%(default)s)")
+    parser.add_argument("--connections", type=int, nargs="+", default=[100, 1000], help="in all (%(default)s)")
+    parser.add_argument("--target-ms", type=float, default=50, help="fan-out p99, at most (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=6, help="of talking in each run (%(default)s)")
+    parser.add_argument("--processes", type=int, default=1, help="generators (%(default)s)")
+    parser.add_argument("--report", type=Path, default=Path("capacity-report"), help="folder (%(default)s)")
+    options = parser.parse_args()
+    found = list(measure(options))
+    options.report.mkdir(parents=True, exist_ok=True)
+    target_us = int(options.target_ms * 1000)
+    text = markdown(found, target_us, options.seconds)
+    (options.report / "capacity.md").write_text(text)
+    (options.report / "capacity.html").write_text(page(found, target_us, options.seconds))
+    (options.report / "capacity.json").write_text(json.dumps([asdict(each) for each in found], indent=1))
+    print(f"\n{text}\nThe plots are in {options.report / 'capacity.html'}")
+    return 0
+
+
+def measure(options: argparse.Namespace) -> Iterator[Capacity]:
+    """One after the other, with a line for each run."""
+    target_us = int(options.target_ms * 1000)
+    for nodes in options.nodes:
+        with cluster(NODES=str(nodes)) as url:
+            for connections in options.connections:
+                for rooms in options.rooms:
+                    if rooms > connections:
+                        continue
+                    shape = Load(nodes, rooms, connections // rooms, 0.0)
+                    print(f"{nodes} nodes, {rooms} rooms of {shape.members}:", flush=True)
+                    yield search(shape, target_us, lambda load: run(url, load, options))
+
+
+def run(url: str, load: Load, options: argparse.Namespace) -> Probe:
+    """One run of locust. Raises RuntimeError where it says nothing."""
+    with tempfile.TemporaryDirectory(prefix="clusterkit-capacity-") as folder:
+        given: dict[str, Any] = {"--host": url, "--tags": "broadcast", "--users": load.connections}
+        given |= {"--spawn-rate": SPAWN_RATE, "--rooms": load.rooms, "--rate": load.rate}
+        given |= {"--talk-time": options.seconds, "--report": folder}
+        if options.processes > 1:
+            given |= {"--processes": options.processes}
+        command = [sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), "--headless"]
+        command += [str(part) for pair in given.items() for part in pair]
+        limit_s = SPARE_S + options.seconds + load.connections / SPAWN_RATE
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s)
+        path = Path(folder) / "report.json"
+        if not path.exists():
+            raise RuntimeError(f"the load test ended with {done.returncode}:\n{done.stderr}")
+        probe = probe_of(load, json.loads(path.read_text()))
+    p99 = f"{probe.p99_us / 1000:.1f} ms" if probe.p99_us is not None else "none"
+    wrong = "" if probe.valid else f", INVALID: {probe.why}"
+    print(f"  {load.deliveries_s:>11,.0f} deliveries/s: p99 {p99}, {probe.lost} lost{wrong}", flush=True)
+    return probe
+
+
+def probe_of(load: Load, report: dict[str, Any]) -> Probe:
+    """What a report.json says."""
+    fanout, verdict = report["latencies"]["fanout"], report["verdict"]
+    nodes = [each for name, each in report["servers"].items() if "serve" in name]
+    busy = [sorted(each["cpu"])[int(len(each["cpu"]) * 0.8)] for each in nodes if each["cpu"]]
+    return Probe(
+        load,
+        fanout["p50_us"],
+        fanout["p99_us"],
+        report["counters"]["lost"],
+        verdict["valid"],
+        " ".join(verdict["reasons"]),
+        max(busy, default=None),
+        sum(each["rss_bytes"][-1] for each in nodes if each["rss_bytes"]) or None,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

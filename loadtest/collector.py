@@ -1,0 +1,165 @@
+"""What the master makes of a run: it takes the generators' figures, shows progress, judges, and reports."""
+
+import logging
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import gevent
+
+from .measure.collected import Collected
+from .measure.judging import judge
+from .measure.results import Results
+from .measure.totals import Totals
+from .options import Options
+from .progress import progress_line
+from .report.folder import write
+from .report.gates import Outcome, evaluate, parse, table
+from .report.html_file import html
+from .report.summary import summary
+from .servers import Servers
+
+logger = logging.getLogger(__name__)
+
+# Exit codes. NOTHING: nobody connected, or the report could not be made.
+GATE_FAILED, INVALID, NOTHING = 1, 2, 3
+PROGRESS_EVERY_S = 5.0
+MICRO = 1_000_000
+PACKAGES = ("locust", "gevent", "orjson")
+
+
+class Collector:
+    """`start`, `begin`, `take` and `take_final` while it runs, then `end`, `judge` and `say`."""
+
+    def __init__(self, options: Options, host: str) -> None:
+        self._options = options
+        self._host = host
+        self.started = False
+        self.results: Results | None = None
+        self.outcomes: Sequence[Outcome] = ()
+
+    # --- while it runs -------------------------------------------------------------------------------------
+
+    def start(self, scenario: str, workers: Sequence[str], options: Options, host: str) -> None:
+        """A run begins, of those workers."""
+        self._options, self._host = options, host
+        self.started = True
+        self.results = None
+        self._scenario = scenario
+        self._workers = list(workers)
+        self._collected = Collected()
+        self._finals: dict[str, dict[str, Any]] = {}
+        self._settled: dict[float, dict[str, Any]] = {}  # before_s -> worker -> ledger
+        self._totals = Totals()  # of what every worker has settled
+        self._started_s = time.monotonic()
+        self._started = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+        self._began_s: float | None = None
+        self._users = 0
+        self._servers = Servers(options.server_processes)
+        self._loops = [gevent.spawn(self._watch_servers), gevent.spawn(self._show_progress)]
+
+    def begin(self, at_s: float, users: int) -> None:
+        """Everybody sends from then on."""
+        self._began_s, self._users = at_s, users
+
+    def take(self, worker: str, figures: dict[str, Any]) -> None:
+        """What a generator has measured so far."""
+        self._collected.add(worker, figures)
+
+    def take_settled(self, worker: str, before_s: float, ledger: dict[str, Any]) -> None:
+        """A generator's part of what is old: judged once all have sent theirs."""
+        parts = self._settled.setdefault(before_s, {})
+        parts[worker] = ledger
+        if len(parts) == len(self._workers):
+            self._totals = self._totals.plus(judge(self._settled.pop(before_s).values()))
+
+    def take_final(self, worker: str, final: dict[str, Any]) -> None:
+        """A generator's last word."""
+        self._collected.add(worker, final["figures"])
+        self._finals[worker] = final
+
+    def progress(self) -> str:
+        """The latest second, in a line."""
+        moment = self._collected.latest()
+        return progress_line(moment, self._collected.counters()) if moment else "nobody is connected yet"
+
+    def _show_progress(self) -> None:
+        while True:
+            gevent.sleep(PROGRESS_EVERY_S)
+            logger.info(self.progress())
+
+    def _watch_servers(self) -> None:
+        while True:
+            self._servers.sample(int(time.monotonic() - self._started_s))
+            gevent.sleep(1 - (time.monotonic() - self._started_s) % 1)
+
+    # --- its end -------------------------------------------------------------------------------------------
+
+    def end(self, missing: Sequence[str]) -> None:
+        """No more will come, from those nothing final."""
+        gevent.killall(self._loops)
+        for worker in missing:
+            logger.error("worker %s has not said what it found; the run is not valid", worker)
+        errors_s = [final["clock_error_s"] for final in self._finals.values()]
+        clock_error_s = max(errors_s, default=0.0)
+        parts = [list(parts.values()) for parts in self._settled.values()]
+        parts.append([final["ledger"] for final in self._finals.values()])
+        totals = self._totals.plus(*(judge(part, clock_error_s=2 * clock_error_s) for part in parts))
+        self.results = self._results(totals, clock_error_s)
+        self.outcomes = evaluate(self.results, [parse(gate) for gate in self._options.gates])
+
+    def report(self) -> str:
+        """The newest run's report as HTML; while it runs without what only the end can tell."""
+        if not self.started:
+            return "<!doctype html><p>No run has begun yet."
+        return html(self.results or self._results(None, 0.0), self.outcomes)
+
+    def _results(self, totals: Totals | None, clock_error_s: float) -> Results:
+        return self._collected.results(
+            scenario=self._scenario,
+            started=self._started,
+            duration_s=time.monotonic() - self._started_s,
+            totals=totals,
+            parameters=self._parameters(),
+            environment=environment(),
+            servers=self._servers.series(),
+            clock_error_us=clock_error_s * MICRO if clock_error_s else None,
+            running=totals is None,
+        )
+
+    def _parameters(self) -> dict[str, str | int | float | bool | None]:
+        given = {name: value for name, value in asdict(self._options).items() if name not in ("gates", "report")}
+        return {"host": self._host, "users": self._users, "workers": len(self._workers), **given}
+
+    def judge(self) -> int:
+        """Writes the report; the exit code."""
+        assert self.results is not None
+        try:
+            write(Path(self._options.report), self.results, self.outcomes)
+        except OSError as error:
+            logger.error("the report cannot be written: %s; choose another folder by --report", error)
+            return NOTHING
+        if not self.results.connections_max:
+            logger.error("nobody could connect to %s; see the errors in the report", self._host)
+            return NOTHING
+        if not self.results.verdict.valid:
+            return INVALID
+        return GATE_FAILED if any(not outcome.passed for outcome in self.outcomes) else 0
+
+    def say(self) -> None:
+        """The summary, after whatever locust prints."""
+        if self.results is not None:
+            print(summary(self.results, self.outcomes))
+            print(table(self.outcomes))
+            print(f"The report is {Path(self._options.report) / 'report.html'}")
+
+
+def environment() -> dict[str, str]:
+    """The generating side's machine and versions."""
+    found = {"Python": platform.python_version(), "kernel": platform.release(), "machine": platform.machine()}
+    return found | {name: version(name) for name in PACKAGES}

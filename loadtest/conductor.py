@@ -1,0 +1,282 @@
+"""Runs a load test within locust: the master's part (`Master`) and that of each generating process (`Worker`).
+
+They talk by locust's own messages, which a run without workers delivers within the process:
+
+    master  plan {run, index, workers, boot_id}     before anybody is started
+    worker  clock? {asked_s}                        and the answer, clock! {asked_s, theirs_s}
+    worker  joined {people}                         all of its people are in their rooms
+    master  begin {at_s, users}                     who sends, sends from then on, by the master's clock
+    worker  figures {...}                           what was measured so far
+    master  settle {before_s}                       now and then: what is that old can be judged, and forgotten
+    worker  settled {before_s, ledger}
+    master  finish                                  nobody sends any more
+    worker  final {ledger, ...}                     once everything under way has come
+"""
+
+import logging
+import time
+from typing import Any
+
+import gevent
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+
+from .clock import Clock, boot_id
+from .collector import NOTHING, Collector
+from .generator import Generator, place_of
+from .options import Options
+from .scenarios import DEFAULT, SCENARIOS
+from .shapes import Shape
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "loadtest."
+# Everybody has heard `begin` before that.
+BEGIN_IN_S = 1.0
+CLOCK_EVERY_S = 2.0
+CLOCK_FIRST = 10
+FIGURES_EVERY_S = 1.0
+SETTLE_EVERY_S = 60.0
+# Longer than anything is on its way, to a client that comes back within RECOVERY_WINDOW_S (120), too.
+SETTLE_AGE_S = 180.0
+# Beyond `--connect-timeout`.
+JOIN_SPARE_S = 5.0
+# Beyond `--drain`.
+FINAL_SPARE_S = 20.0
+LOOK_S = 0.05
+
+def attach(environment: Environment, runner: Any, web_ui: Any = None, **_: Any) -> None:
+    """Locust's `init`: takes part in whatever role this process has. The web UI gets the report, at /fanout."""
+    if not isinstance(runner, WorkerRunner):
+        master = Master(environment, runner)
+        if web_ui is not None:
+            web_ui.app.add_url_rule("/fanout", "fanout", master.collector.report)
+    if not isinstance(runner, MasterRunner):
+        Worker(environment, runner)
+
+
+class Master:
+    """Plans, begins and ends the run, and has the collector judge it."""
+
+    def __init__(self, environment: Environment, runner: Any) -> None:
+        self._environment = environment
+        self._runner = runner
+        self._options = Options.of(environment.parsed_options)
+        self._choose_scenario()
+        self.collector = Collector(self._options, environment.host or "")
+        self._joined: dict[str, int] = {}  # worker -> people
+        self._finals: set[str] = set()
+        self._settling: gevent.Greenlet | None = None
+        self._begun = False
+        self._done = False
+        runner.register_message(PREFIX + "clock?", self._on_clock)
+        runner.register_message(PREFIX + "joined", self._on_joined)
+        runner.register_message(PREFIX + "figures", self._on_figures)
+        runner.register_message(PREFIX + "settled", self._on_settled)
+        runner.register_message(PREFIX + "final", self._on_final)
+        events = environment.events
+        events.test_start.add_listener(self._on_start)
+        events.spawning_complete.add_listener(self._on_spawned)
+        events.test_stopping.add_listener(self._on_stopping)
+        events.quitting.add_listener(self._on_quitting)
+        events.quit.add_listener(self._on_quit)
+
+    def _choose_scenario(self) -> None:
+        options: Any = self._environment.parsed_options
+        tags = list(options.tags or [DEFAULT])
+        if len(tags) != 1 or tags[0] not in SCENARIOS:
+            raise SystemExit(f"--tags: expected one of {', '.join(SCENARIOS)}, got {' '.join(tags)}")
+        options.tags = None  # locust would look into the others for tasks, and warn that there are none
+        self.scenario = tags[0]
+        self._environment.user_classes = [SCENARIOS[self.scenario]]
+        if self._options.shape:
+            shape = Shape(self._options, options.num_users or 1, options.spawn_rate or 1)
+            shape.runner = self._runner
+            self._environment.shape_class = shape
+        options.only_summary = True  # locust's table knows acknowledgements alone
+
+    def _workers(self) -> list[str]:
+        clients = getattr(self._runner, "clients", None)
+        if clients is None:
+            return ["local"]
+        return sorted(each.id for each in [*clients.ready, *clients.spawning, *clients.running])
+
+    def _tell(self, kind: str, data: dict[str, Any], worker: str | None = None) -> None:
+        self._runner.send_message(PREFIX + kind, data, client_id=worker)
+
+    # --- beginning -----------------------------------------------------------------------------------------
+
+    def _on_start(self, **_: Any) -> None:
+        workers = self._workers()
+        self._joined, self._finals, self._begun, self._done = {}, set(), False, False
+        self._options = Options.of(self._environment.parsed_options)
+        self.collector.start(self.scenario, workers, self._options, self._environment.host or "")
+        run = f"lt{time.time_ns() // 1_000_000:x}"
+        same = {"run": run, "workers": len(workers), "started_s": time.monotonic(), "boot_id": boot_id()}
+        for index, worker in enumerate(workers):
+            self._tell("plan", same | {"index": index}, worker)
+
+    def _on_clock(self, msg: Any, **_: Any) -> None:
+        self._tell("clock!", msg.data | {"theirs_s": time.monotonic()}, msg.node_id)
+
+    def _on_spawned(self, **_: Any) -> None:
+        if not self._begun:
+            self._begun = True
+            gevent.spawn(self._begin)
+
+    def _begin(self) -> None:
+        workers = self._workers()
+        until_s = time.monotonic() + self._options.connect_timeout_s + JOIN_SPARE_S
+        while not all(worker in self._joined for worker in workers) and time.monotonic() < until_s:
+            gevent.sleep(LOOK_S)
+        users = self._runner.user_count
+        if missing := users - sum(self._joined.values()):
+            logger.warning("%d of %d users have not joined their room; beginning without them", missing, users)
+        at_s = time.monotonic() + BEGIN_IN_S
+        self.collector.begin(at_s, users)
+        self._tell("begin", {"at_s": at_s, "users": users})
+        self._settling = gevent.spawn(self._settle)
+        if self._options.talk_s:
+            gevent.sleep(BEGIN_IN_S + self._options.talk_s)
+            logger.info("everybody has talked for %g s", self._options.talk_s)
+            self._runner.quit()
+
+    def _settle(self) -> None:
+        while True:
+            gevent.sleep(SETTLE_EVERY_S)
+            self._tell("settle", {"before_s": time.monotonic() - SETTLE_AGE_S})
+
+    def _on_joined(self, msg: Any, **_: Any) -> None:
+        self._joined[msg.node_id] = msg.data["people"]
+
+    # --- while it runs, and its end ------------------------------------------------------------------------
+
+    def _on_figures(self, msg: Any, **_: Any) -> None:
+        self.collector.take(msg.node_id, msg.data)
+
+    def _on_settled(self, msg: Any, **_: Any) -> None:
+        self.collector.take_settled(msg.node_id, msg.data["before_s"], msg.data["ledger"])
+
+    def _on_final(self, msg: Any, **_: Any) -> None:
+        self.collector.take_final(msg.node_id, msg.data)
+        self._finals.add(msg.node_id)
+
+    def _on_stopping(self, **_: Any) -> None:
+        """Before anybody is stopped: waits until everything under way has come."""
+        workers = self._workers()
+        if self._settling is not None:
+            self._settling.kill()
+        self._tell("finish", {})
+        until_s = time.monotonic() + self._options.drain_s + FINAL_SPARE_S
+        while not self._finals.issuperset(workers) and time.monotonic() < until_s:
+            gevent.sleep(LOOK_S)
+        self.collector.end([worker for worker in workers if worker not in self._finals])
+        self._done = True
+
+    def _on_quitting(self, **_: Any) -> None:
+        if not self.collector.started:
+            return
+        if not self._done:  # Ctrl-C
+            self._runner.quit()
+        self._environment.process_exit_code = NOTHING  # should judging fail: locust logs that, and goes on
+        self._environment.process_exit_code = self.collector.judge()
+
+    def _on_quit(self, **_: Any) -> None:
+        if self.collector.started:
+            self.collector.say()
+
+
+class Worker:
+    """One generating process."""
+
+    def __init__(self, environment: Environment, runner: Any) -> None:
+        self._environment = environment
+        self._place = place_of(environment)
+        self._runner = runner
+        self._plan: dict[str, Any] = {}
+        self._clock = Clock()
+        self._loops: list[gevent.Greenlet] = []
+        runner.register_message(PREFIX + "plan", self._on_plan)
+        runner.register_message(PREFIX + "clock!", self._on_clock)
+        runner.register_message(PREFIX + "begin", self._on_begin, concurrent=True)
+        runner.register_message(PREFIX + "settle", self._on_settle)
+        runner.register_message(PREFIX + "finish", self._on_finish, concurrent=True)
+        environment.events.test_start.add_listener(self._on_start)
+        environment.events.spawning_complete.add_listener(self._on_spawned)
+
+    def _tell(self, kind: str, data: dict[str, Any]) -> None:
+        self._runner.send_message(PREFIX + kind, data)
+
+    def _on_plan(self, msg: Any, **_: Any) -> None:
+        self._plan = msg.data
+        self._place.put(None)
+
+    def _on_start(self, **_: Any) -> None:
+        self._stop_loops()
+        if self._plan["boot_id"] == boot_id() != "":
+            self._clock = Clock.shared()
+            self._begin()
+        else:
+            self._clock = Clock()
+            self._loops.append(gevent.spawn(self._ask_clock))
+
+    def _begin(self) -> None:
+        plan = self._plan
+        generator = Generator(
+            Options.of(self._environment.parsed_options),
+            self._clock,
+            run=plan["run"],
+            index=plan["index"],
+            workers=plan["workers"],
+            started_s=plan["started_s"],
+        )
+        self._loops += [gevent.spawn(self._push, generator), gevent.spawn(generator.check.run)]
+        self._place.put(generator)
+
+    def _ask_clock(self) -> None:
+        """Often at first: the shortest exchange is the best."""
+        for _ in range(CLOCK_FIRST):
+            self._tell("clock?", {"asked_s": time.monotonic()})
+            gevent.sleep(LOOK_S)
+        while self._clock.error_s == float("inf"):
+            gevent.sleep(LOOK_S)
+        self._begin()
+        while True:
+            self._tell("clock?", {"asked_s": time.monotonic()})
+            gevent.sleep(CLOCK_EVERY_S)
+
+    def _on_clock(self, msg: Any, **_: Any) -> None:
+        self._clock.exchanged(msg.data["asked_s"], msg.data["theirs_s"], time.monotonic())
+
+    def _push(self, generator: Generator) -> None:
+        while True:
+            gevent.sleep(FIGURES_EVERY_S)
+            self._tell("figures", generator.figures.to_wire(self._clock.now_s()))
+
+    def _on_spawned(self, **_: Any) -> None:
+        gevent.spawn(self._report_joined)
+
+    def _report_joined(self) -> None:
+        generator = self._place.get()
+        while generator.joined < self._runner.user_count and not generator.finishing:
+            gevent.sleep(LOOK_S)
+        self._tell("joined", {"people": generator.joined})
+
+    def _on_begin(self, msg: Any, **_: Any) -> None:
+        gevent.spawn(self._place.get().begin, msg.data["at_s"], msg.data["users"])
+
+    def _on_settle(self, msg: Any, **_: Any) -> None:
+        before_s = msg.data["before_s"]
+        self._tell("settled", {"before_s": before_s, "ledger": self._place.get().ledger.settle(before_s)})
+
+    def _on_finish(self, **_: Any) -> None:
+        generator = self._place.get()
+        ledger = generator.finish()
+        self._stop_loops()
+        generator.check.roll()
+        figures = generator.figures.to_wire(self._clock.now_s(), final=True)
+        self._tell("final", {"ledger": ledger, "figures": figures, "clock_error_s": self._clock.error_s})
+
+    def _stop_loops(self) -> None:
+        gevent.killall(self._loops)
+        self._loops = []

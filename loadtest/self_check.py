@@ -1,0 +1,43 @@
+"""Keeps a generating process' own figures: how late its event loop is, and each second its connections and bytes.
+
+What that means is for `measure/verdict.py` to say.
+"""
+
+import time
+from collections.abc import Collection
+
+import gevent
+
+from .client.client import Client
+from .clock import Clock
+from .measure.figures import Figures
+
+TICK_S = 0.01
+MICRO = 1_000_000
+
+
+class SelfCheck:
+    """`run` it in a greenlet. `clients` are all that this process ever had."""
+
+    def __init__(self, figures: Figures, clock: Clock, clients: Collection[Client]) -> None:
+        self._figures = figures
+        self._clock = clock
+        self._clients = clients
+
+    def run(self) -> None:
+        """For ever."""
+        while True:
+            asleep_s = time.monotonic()
+            gevent.sleep(TICK_S)
+            late_s = time.monotonic() - asleep_s - TICK_S
+            self._figures.lagged(max(0, int(late_s * MICRO)), int(TICK_S * MICRO))
+            if self._clock.now_s() >= self._figures.rolls_at_s:
+                self.roll()
+
+    def roll(self) -> None:
+        """Completes the seconds that are over."""
+        figures, clients = self._figures, self._clients
+        figures.connections = sum(client.is_connected for client in clients)
+        figures.counters["bytes_in"] = sum(client.bytes_in for client in clients)
+        figures.counters["bytes_out"] = sum(client.bytes_out for client in clients)
+        figures.roll(self._clock.now_s())
