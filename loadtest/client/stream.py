@@ -21,6 +21,9 @@ from .wheel import wheel
 # One read takes at most this. Below malloc's threshold for memory of its own, so that giving back what was not
 # needed of it costs nothing.
 READ_BYTES = 65536
+# Of all streams of the process, since a read ends before the next one begins.
+_buffer = bytearray(READ_BYTES)
+_view = memoryview(_buffer)
 UNSENT_MAX_BYTES = 8 << 20
 # How long the server may take to end a connection that was said goodbye to.
 LEAVE_WITHIN_S = 2.0
@@ -115,16 +118,17 @@ class Stream:
 
     def _readable(self) -> None:
         try:
-            data = self._socket.recv(READ_BYTES)  # type: ignore[union-attr]
+            size = self._socket.recv_into(_buffer)  # type: ignore[union-attr]
         except BlockingIOError:
             return
         except OSError as error:
             self._broke(ConnectionBroke(f"the connection broke: {error.strerror or error}"))
             return
         now_s = time.monotonic()
-        if not data:
+        if not size:
             self._at_end()
             return
+        data = _view[:size].tobytes()
         self._traffic.bytes_in += len(data)
         try:
             self._received(data, now_s)
