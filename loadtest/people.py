@@ -11,7 +11,7 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
-from locust import User
+from locust import User, constant
 
 from .client.client import Client
 from .client.errors import ClientError
@@ -31,6 +31,7 @@ class Person(User):
 
     abstract = True
     named = False  # whether it asks for a nickname of its own
+    wait_time = constant(IDLE_S)  # locust begins a task that has returned anew, also while the run ends
 
     # --- coming and going ----------------------------------------------------------------------------------
 
