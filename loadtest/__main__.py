@@ -38,6 +38,9 @@ def main(arguments: Sequence[str]) -> int:
     given = {each.partition("=")[0] for each in arguments}
     missing = {name: value for name, value in HEADLINE.items() if not {name, SHORT.get(name)} & given}
     options = ["--headless", *(part for pair in missing.items() for part in pair), *arguments]
+    if "--processes" in given and "--master-bind-port" not in given:
+        port = str(free_port())  # two tests at a time on one machine must not share locust's own
+        options = [*options, "--master-bind-port", port, "--master-port", port]
     if {"--host", "-H"} & given or "LOCUST_HOST" in os.environ:
         return run_locust(options)
     with cluster() as url:

@@ -11,14 +11,17 @@ import signal
 from pathlib import Path
 
 POLL_S = 0.25
+LOOKS = 3
 STATUS = Path("/proc")
 
 
 async def parent_stops() -> None:
     """Returns when the parent is gone, or, on Linux, has been interrupted and waits for this process."""
     parent = os.getppid()
-    while os.getppid() == parent and not _is_interrupted(parent):  # noqa: ASYNC110 - there is no event for it
+    interrupted = 0  # looks in a row: who starts a process has signals blocked for a moment, too
+    while os.getppid() == parent and interrupted < LOOKS:
         await asyncio.sleep(POLL_S)
+        interrupted = interrupted + 1 if _is_interrupted(parent) else 0
 
 
 def _is_interrupted(pid: int) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..__main__ import HERE, cluster
+from ..__main__ import HERE, cluster, free_port
 from .search import Capacity, Load, Probe, search
 from .table import markdown, page
 
@@ -62,7 +62,8 @@ def run(url: str, load: Load, options: argparse.Namespace) -> Probe:
         given |= {"--spawn-rate": SPAWN_RATE, "--rooms": load.rooms, "--rate": load.rate}
         given |= {"--talk-time": options.seconds, "--report": folder}
         if options.processes > 1:
-            given |= {"--processes": options.processes}
+            port = free_port()
+            given |= {"--processes": options.processes, "--master-bind-port": port, "--master-port": port}
         command = [sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), "--headless"]
         command += [str(part) for pair in given.items() for part in pair]
         limit_s = SPARE_S + options.seconds + load.connections / SPAWN_RATE

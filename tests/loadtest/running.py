@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +38,12 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("LOADTEST_", "LOCUST_"))}
 
 
-async def load_test(host: str, folder: Path, *options: str) -> Outcome:
-    """A run, once it has ended."""
-    command = [*FIRST, sys.executable, "-m", "loadtest", "--host", host, "--report", str(folder), *options]
+KIT = ("-m", "loadtest")
+
+
+async def load_test(host: str, folder: Path, *options: str, program: Sequence[str] = KIT) -> Outcome:
+    """A run of `python` with that program, once it has ended."""
+    command = [*FIRST, sys.executable, *program, "--host", host, "--report", str(folder), *options]
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     running = await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, env=environment(), start_new_session=True, **streams

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from loadtest.__main__ import cluster as own_cluster
-from tests.cli.running import ROOT
+from tests.cli.running import ROOT, free_ports
 
 from .running import Outcome, environment, load_test
 
@@ -95,6 +95,15 @@ async def test_renames_are_heard_by_all(cluster: str, tmp_path: Path) -> None:
 async def test_people_who_do_as_they_like(cluster: str, tmp_path: Path, scenario: str) -> None:
     outcome = await run(cluster, tmp_path, "--tags", scenario, "--idle", "0.5")
     assert outcome.count("expected") > 100
+
+
+async def test_what_is_settled_while_it_runs_counts_at_the_end(cluster: str, tmp_path: Path) -> None:
+    program = ("-m", "locust", "-f", "tests/loadtest/settling_locustfile.py", "--headless")
+    port = str(free_ports(1))
+    processes = ("--processes", "2", "--master-bind-port", port, "--master-port", port)
+    outcome = await load_test(cluster, tmp_path, *PEOPLE, *processes, program=program)
+    assert outcome.count("expected") == outcome.count("delivered") == 12 * outcome.count("sent") > 0
+    assert {name: outcome.count(name) for name in FAULTS} == dict.fromkeys(FAULTS, 0)
 
 
 async def test_a_shape_ends_the_run(cluster: str, tmp_path: Path) -> None:
