@@ -115,10 +115,15 @@ class Generator:
         self.finishing = True
         self.talking.set()
         until_s = time.monotonic() + self.options.drain_s
-        while time.monotonic() < until_s and (self.waiting or time.monotonic() - self._heard_s < QUIET_S):
+        while time.monotonic() < until_s and self._is_under_way():
             gevent.sleep(LOOK_S)
         self.ledger.close(self.clock.now_s())
         return self.ledger.to_wire()
+
+    def _is_under_way(self) -> bool:
+        """An acknowledgement, a message, or somebody on the way back to what they missed."""
+        away = any(client.state == "reconnecting" for client in self.clients)
+        return bool(away or self.waiting or time.monotonic() - self._heard_s < QUIET_S)
 
     # --- what is heard -------------------------------------------------------------------------------------
 

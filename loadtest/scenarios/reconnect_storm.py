@@ -23,4 +23,5 @@ class ReconnectStorm(Person):
     def _break(self) -> None:
         for storm_s in self.storms():
             self.wait_until(storm_s)
-            self.client.cut()
+            if self.client.is_connected:  # who is still on the way back has nothing to lose
+                self.client.cut()

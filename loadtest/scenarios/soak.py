@@ -27,4 +27,5 @@ class Soak(Person):
     def _break(self) -> None:
         self.generator.talking.wait()
         while self.pause(random.expovariate(1 / LASTS_S)):
-            self.client.cut()
+            if self.client.is_connected:
+                self.client.cut()

@@ -83,7 +83,7 @@ async def test_a_join_storm_has_everybody_connect_again(cluster: str, tmp_path: 
 
 async def test_after_a_reconnect_storm_nothing_is_missing(cluster: str, tmp_path: Path) -> None:
     outcome = await run(cluster, tmp_path, "--tags", "reconnect_storm", "--recover")
-    assert outcome.count("reconnects") == outcome.count("recoveries") >= 2 * 24
+    assert outcome.count("reconnects") == outcome.count("recoveries") >= 24
 
 
 async def test_renames_are_heard_by_all(cluster: str, tmp_path: Path) -> None:
