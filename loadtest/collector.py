@@ -144,7 +144,7 @@ class Collector:
         except OSError as error:
             logger.error("the report cannot be written: %s; choose another folder by --report", error)
             return NOTHING
-        if not self.results.connections_max:
+        if not self.results.histograms["connect"].count:
             logger.error("nobody could connect to %s; see the errors in the report", self._host)
             return NOTHING
         if not self.results.verdict.valid:
