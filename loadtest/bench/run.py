@@ -113,8 +113,9 @@ def _client(order: Order, place: Place, limit_s: float) -> Iterator[dict[str, An
     command = [sys.executable, "-m", "loadtest.bench.client", json.dumps(order.to_json())]
     client = spawn(command, place, {}, subprocess.PIPE, subprocess.PIPE)
     limit = threading.Timer(limit_s, client.kill)
-    limit.start()
+    limit.daemon = True  # a Ctrl-C right here would have the bench's end wait for it
     try:
+        limit.start()
         assert client.stdout is not None and client.stderr is not None
         for line in client.stdout:
             yield json.loads(line)
