@@ -26,6 +26,7 @@ from ..wire import Canary, encode_body, from_json, to_json
 logger = logging.getLogger(__name__)
 
 BEAT_S = 1.0
+BEAT_JITTER_S = 0.1  # the answers to two heartbeats may be this much less apart
 # A node that has not beaten for this many leases is taken out of the registry for good.
 FORGET_LEASES = 12
 # Others may hold this node dead when no heartbeat was answered for so long. Who waits for the next one waits for
@@ -45,11 +46,12 @@ class NodeRecord:
     connections: int
     draining: bool
     confirmed: int = 0  # its clients have received all entries up to this clock
-    answered_beats: int = 0  # own heartbeats answered since its counter moved
+    silent_s: float = 0.0  # how long its counter has stood still while own heartbeats were answered
+    silent_until_s: float = 0.0  # up to when that was counted, in `Nodes.now_s`
 
     def alive(self, lease_s: float) -> bool:
         """Whether the counter moved within the lease."""
-        return self.answered_beats * BEAT_S < lease_s
+        return self.silent_s + BEAT_JITTER_S < lease_s
 
 
 class Nodes:
@@ -83,6 +85,7 @@ class Nodes:
         self._confirmed_after_s = confirmed_after_s
         self._deliveries: deque[tuple[float, int]] = deque([(float("-inf"), 0)])  # alive_s(), clock
         self.alive_s: Callable[[], float] = time.monotonic  # the time in which pings are counted
+        self.now_s: Callable[[], float] = time.monotonic  # the time in which leases are
         self._on_beat = on_beat
         self._on_data_loss = on_data_loss
         self._beat = 0
@@ -128,7 +131,7 @@ class Nodes:
         self._note_delivered(self._delivered())
         self.answered_s = time.monotonic()
         self._answered.set()
-        self._look(records, beats=1)
+        self._look(records, answered=True)
         await self._forget_dead()
         lost = former is None or from_json(former)["beat"] < self._beat - 1
         if self._beat > 1 and (lost or epoch != self.epoch):
@@ -150,7 +153,7 @@ class Nodes:
 
         Raises StoreUnavailable.
         """
-        self._look(await self._store.answer(self._store.client.hgetall(self._keys.nodes)), beats=0)
+        self._look(await self._store.answer(self._store.client.hgetall(self._keys.nodes)))
         return sorted(self._seen.values(), key=lambda record: (record.started_at, record.node_id))
 
     def is_alive(self, record: NodeRecord) -> bool:
@@ -168,7 +171,7 @@ class Nodes:
             return None
         if found is None:
             return None
-        record = _record(node_id, from_json(found))
+        record = _record(node_id, from_json(found), self.now_s())
         if seen is not None and seen.beat == record.beat:
             return None
         self._seen[node_id] = record
@@ -222,14 +225,17 @@ class Nodes:
             }
         )
 
-    def _look(self, records: dict[bytes, bytes], *, beats: int) -> None:
-        """Takes the registry's content; `beats`: own heartbeats answered since the last look."""
-        seen = {}
+    def _look(self, records: dict[bytes, bytes], *, answered: bool = False) -> None:
+        """Takes the registry's content; `answered`: with a heartbeat of one's own, else silence does not count."""
+        seen, now_s = {}, self.now_s()
         for key, value in records.items():
-            record = _record(key.decode(), from_json(value))
+            record = _record(key.decode(), from_json(value), now_s)
             former = self._seen.get(record.node_id)
             if former is not None and former.beat == record.beat:
-                record.answered_beats = former.answered_beats + beats
+                record.silent_s, record.silent_until_s = former.silent_s, former.silent_until_s
+                if answered:
+                    record.silent_s += min(now_s - former.silent_until_s, BEAT_S)
+                    record.silent_until_s = now_s
             seen[record.node_id] = record
         self._seen = seen
 
@@ -252,7 +258,7 @@ class Nodes:
         await self._on_data_loss()
 
 
-def _record(node_id: str, fields: dict[str, Any]) -> NodeRecord:
+def _record(node_id: str, fields: dict[str, Any], seen_s: float) -> NodeRecord:
     return NodeRecord(
         node_id,
         fields["beat"],
@@ -261,4 +267,5 @@ def _record(node_id: str, fields: dict[str, Any]) -> NodeRecord:
         fields["connections"],
         fields["draining"],
         fields.get("confirmed", 0),
+        silent_until_s=seen_s,
     )

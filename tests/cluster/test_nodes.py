@@ -93,7 +93,7 @@ class Registry:
             on_data_loss=lost,
         )
         member = Member(nodes, node, keys, metrics, store)
-        nodes.alive_s = lambda: member.alive_s
+        nodes.alive_s = nodes.now_s = lambda: member.alive_s
         self._made.append(member)
         return member
 
@@ -455,6 +455,38 @@ async def test_asking_a_redis_that_is_away_is_an_error(registry: Registry) -> No
     registry.redis.kill()
     with pytest.raises(StoreUnavailable):
         await one.nodes.all()
+
+
+async def test_a_look_between_heartbeats_brings_nobodys_death_nearer(registry: Registry) -> None:
+    one, other = registry.member(lease_s=2), registry.member()
+    await one.beat()
+    one.alive_s += 0.9
+    await other.beat()
+    assert await one.sees(other) == [True]
+    assert await one.nodes.find(other.node.node_id)
+    await one.beat()  # at once after it was first seen
+    one.alive_s -= 0.1
+    await one.beat()
+    assert await one.sees(other) == [True], "0.9 s is not a lease of 2 s"
+    await one.beat()
+    assert await one.sees(other) == [False]
+
+
+async def test_heartbeats_in_a_row_are_no_lease(registry: Registry) -> None:
+    one, other = registry.member(lease_s=2), registry.member()
+    await other.beat()
+    for _ in range(20):
+        await one.nodes.beat()
+    assert await one.sees(other) == [True]
+
+
+async def test_time_in_which_this_node_did_not_look_counts_as_one_heartbeat(registry: Registry) -> None:
+    one, other = registry.member(lease_s=2), registry.member()
+    await other.beat()
+    await one.beat()
+    one.alive_s += 60
+    await one.beat()
+    assert await one.sees(other) == [True]
 
 
 async def test_a_living_node_is_found_by_its_id_and_no_other(registry: Registry) -> None:

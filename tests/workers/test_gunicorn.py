@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from tests.chat.conftest import js, js_process, room
-from tests.cli.running import ROOT, Running, command, free_ports, get, is_running
+from tests.cli.running import ROOT, Running, command, free_ports, get
 from tests.recovery.people import PATIENCE, say, told
 from tests.support.eventually import eventually, steadily
 from tests.support.js_client import JsClient, JsClients
@@ -41,10 +41,6 @@ class Gunicorn(Running):
         settings |= {"PYTHONPATH": str(ROOT), "WEB_CONCURRENCY": str(WORKERS), "LEASE_S": "2", **env}
         super().__init__([*command, "app.main:app"], settings, folder / f"gunicorn-{port}.log")
 
-    def workers(self) -> list[int]:
-        """The pids of those that run."""
-        return [pid for pid in self._pids().values() if is_running(pid)]
-
     async def busiest(self, connections: int) -> dict[str, Any]:
         """Whoever has the most of all connections, once that is known: the kernel may give one none."""
         nodes: list[dict[str, Any]] = []
@@ -63,13 +59,14 @@ class Gunicorn(Running):
         """By the address that the other nodes know each by."""
         return {url: int(pid) for pid, url in re.findall(r"node with pid (\d+), at (\S+) for", self.text)}
 
-    async def nodes(self, count: int = WORKERS) -> list[dict[str, Any]]:
-        """All nodes, once there are `count` and all are alive."""
+    async def nodes(self, count: int = WORKERS, but: str = "") -> list[dict[str, Any]]:
+        """The living nodes, once there are `count` and none is `but`: one just killed counts as living."""
         found: list[dict[str, Any]] = []
 
         async def all_there() -> bool:
-            found[:] = (await asyncio.to_thread(get, f"{self.url}/api/nodes"))["nodes"]
-            return len(found) == count and all(node["alive"] for node in found)
+            nodes = (await asyncio.to_thread(get, f"{self.url}/api/nodes"))["nodes"]
+            found[:] = [node for node in nodes if node["alive"]]
+            return len(found) == count and but not in {node["node_id"] for node in found}
 
         await eventually(all_there, 20)
         return found
@@ -130,10 +127,9 @@ async def test_a_killed_worker_is_replaced_and_leaves_nobody_behind(
     gunicorn: Gunicorn, js: JsClients, room: str
 ) -> None:
     clients = [await join(js, gunicorn.url, room, f"c{n}", transports=["websocket"]) for n in range(12)]
-    victim = gunicorn.pid(await gunicorn.busiest(len(clients)))
-    os.kill(victim, signal.SIGKILL)
-    await eventually(lambda: victim not in gunicorn.workers() and len(gunicorn.workers()) == WORKERS, 20)
-    await gunicorn.nodes()
+    victim = await gunicorn.busiest(len(clients))
+    os.kill(gunicorn.pid(victim), signal.SIGKILL)
+    await gunicorn.nodes(but=victim["node_id"])
     await say(clients[0], "is everybody here?")
     said = told(clients[0], "message")
     await eventually(lambda: all(told(client, "message") == said for client in clients), 20)
@@ -202,7 +198,7 @@ async def test_a_node_that_is_drained_by_hand_ends_and_is_replaced(
     draining = drain(victim["node_id"])
     assert await asyncio.to_thread(draining.exit_code) == 0
     assert f"node {victim['node_id']} is gone" in draining.text
-    assert victim["node_id"] not in {node["node_id"] for node in await gunicorn.nodes()}
+    await gunicorn.nodes(but=victim["node_id"])
     await eventually(lambda: any(client.reconnects for client in clients), 10)
     await say(clients[0], "still here")
     await eventually(lambda: all(told(client, "message") == told(clients[0], "message") for client in clients), 10)
