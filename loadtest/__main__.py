@@ -10,7 +10,6 @@ URL` none is started. Whatever is not given is the headline's.
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,10 +19,13 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from .ports import free_ports
+
 HERE = Path(__file__).resolve().parent
 HEADLINE = {"--tags": "broadcast", "--users": "500", "--spawn-rate": "200", "--rate": "20", "--talk-time": "30"}
 SHORT = {"--users": "-u", "--spawn-rate": "-r", "--tags": "-T"}
 NODES = "3"
+NODES_MAX = 32  # each has a port behind the cluster's
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 30.0
 LOOK_S = 0.1
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     missing = {name: value for name, value in HEADLINE.items() if not {name, SHORT.get(name)} & given}
     options = ["--headless", *(part for pair in missing.items() for part in pair), *arguments]
     if "--processes" in given and "--master-bind-port" not in given:
-        port = str(free_port())  # two tests at a time on one machine must not share locust's own
+        port = str(free_ports(1))  # two tests at a time on one machine must not share locust's own
         options = [*options, "--master-bind-port", port, "--master-port", port]
     if {"--host", "-H"} & given or "LOCUST_HOST" in os.environ:
         return run_locust(options)
@@ -72,7 +74,7 @@ def run_locust(options: Sequence[str]) -> int:
 @contextlib.contextmanager
 def cluster(**settings: str) -> Iterator[str]:
     """A cluster of this machine's own, as long as it is needed; its URL. Raises RuntimeError with its words."""
-    port = free_port()
+    port = free_ports(1 + NODES_MAX)
     with tempfile.TemporaryDirectory(prefix="clusterkit-loadtest-") as folder:
         env = {"NODES": NODES, **os.environ, "PORT": str(port), **settings}
         log = Path(folder) / "up.log"
@@ -107,26 +109,6 @@ def ready(url: str) -> bool:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
         return False
-
-
-def free_port() -> int:
-    """One with free ones behind it, for the nodes' own."""
-    while True:
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            port = int(one.getsockname()[1])
-        if port < 60_000 and all(is_free(port + n) for n in range(1, 10)):
-            return port
-
-
-def is_free(port: int) -> bool:
-    """Whether nobody listens there."""
-    with socket.socket() as one:
-        try:
-            one.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 A worker asks the master for its time and halves the round trip, as NTP does (RFC 5905, section 8): the answer of
 the shortest exchange counts, and half its round trip is what the clocks can be apart. Workers on the master's own
-machine share its clock, which their boot ids tell, and are 0 apart.
+machine share its clock, and are 0 apart.
 """
 
 import contextlib
@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+TIME_NAMESPACE = Path("/proc/self/ns/time")
 
 
-def boot_id() -> str:
-    """Names the machine's running kernel, and with it whose monotonic clock this is; empty where it cannot."""
+def clock_id() -> str:
+    """Names the running kernel's monotonic clock that this process sees; empty where that is not known."""
     with contextlib.suppress(OSError):
-        return BOOT_ID.read_text().strip()
+        return f"{BOOT_ID.read_text().strip()} {TIME_NAMESPACE.readlink()}"
     return ""
 
 

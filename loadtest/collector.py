@@ -52,20 +52,30 @@ class Collector:
         self.results = None
         self._scenario = scenario
         self._workers = list(workers)
+        self._late: list[str] = []
+        self._silent: Sequence[str] = ()
+        self._notes: list[str] = []
         self._collected = Collected()
         self._finals: dict[str, dict[str, Any]] = {}
         self._settled: dict[float, dict[str, Any]] = {}  # before_s -> worker -> ledger
         self._totals = Totals()  # of what every worker has settled
         self._started_s = time.monotonic()
         self._started = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
-        self._began_s: float | None = None
         self._users = 0
         self._servers = Servers(options.server_processes)
         self._loops = [gevent.spawn(self._watch_servers), gevent.spawn(self._show_progress)]
 
-    def begin(self, at_s: float, users: int) -> None:
-        """Everybody sends from then on."""
-        self._began_s, self._users = at_s, users
+    def begin(self, users: int, joined: int) -> None:
+        """Everybody sends from now on; so many had joined their room by then."""
+        self._users = users
+        if joined < users:
+            self._notes.append(f"{users - joined} of {users} users had not joined their room when sending began.")
+            logger.warning(self._notes[-1])
+
+    def join_late(self, worker: str) -> None:
+        """A generator that came when the run had begun."""
+        self._workers.append(worker)
+        self._late.append(worker)
 
     def take(self, worker: str, figures: dict[str, Any]) -> None:
         """What a generator has measured so far."""
@@ -105,6 +115,7 @@ class Collector:
         gevent.killall(self._loops)
         for worker in missing:
             logger.error("worker %s has not said what it found; the run is not valid", worker)
+        self._silent = missing
         errors_s = [final["clock_error_s"] for final in self._finals.values()]
         clock_error_s = max(errors_s, default=0.0)
         parts = [list(parts.values()) for parts in self._settled.values()]
@@ -129,6 +140,9 @@ class Collector:
             environment=environment(),
             servers=self._servers.series(),
             clock_error_us=clock_error_s * MICRO if clock_error_s else None,
+            notes=self._notes,
+            silent=self._silent,
+            late=self._late,
             running=totals is None,
         )
 

@@ -2,7 +2,8 @@
 
 They talk by locust's own messages, which a run without workers delivers within the process:
 
-    master  plan {run, index, workers, boot_id}     before anybody is started
+    master  plan {run, index, workers, clock_id}     before anybody is started
+    worker  plan?                                   of one that comes later; it gets the plan, too
     worker  clock? {asked_s}                        and the answer, clock! {asked_s, theirs_s}
     worker  joined {people}                         all of its people are in their rooms
     master  begin {at_s, users}                     who sends, sends from then on, by the master's clock
@@ -19,9 +20,9 @@ from typing import Any
 
 import gevent
 from locust.env import Environment
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import STATE_INIT, MasterRunner, WorkerRunner
 
-from .clock import Clock, boot_id
+from .clock import Clock, clock_id
 from .collector import NOTHING, Collector
 from .generator import Generator, place_of
 from .options import Options
@@ -45,6 +46,7 @@ JOIN_SPARE_S = 5.0
 FINAL_SPARE_S = 20.0
 LOOK_S = 0.05
 
+
 def attach(environment: Environment, runner: Any, web_ui: Any = None, **_: Any) -> None:
     """Locust's `init`: takes part in whatever role this process has. The web UI gets the report, at /fanout."""
     if not isinstance(runner, WorkerRunner):
@@ -64,11 +66,15 @@ class Master:
         self._options = Options.of(environment.parsed_options)
         self._choose_scenario()
         self.collector = Collector(self._options, environment.host or "")
+        self._plan: dict[str, Any] = {}
+        self._planned: list[str] = []  # the run's workers, those among them that were lost
+        self._begin_at: dict[str, Any] | None = None
         self._joined: dict[str, int] = {}  # worker -> people
         self._finals: set[str] = set()
         self._settling: gevent.Greenlet | None = None
         self._begun = False
         self._done = False
+        runner.register_message(PREFIX + "plan?", self._on_plan_asked)
         runner.register_message(PREFIX + "clock?", self._on_clock)
         runner.register_message(PREFIX + "joined", self._on_joined)
         runner.register_message(PREFIX + "figures", self._on_figures)
@@ -107,14 +113,21 @@ class Master:
     # --- beginning -----------------------------------------------------------------------------------------
 
     def _on_start(self, **_: Any) -> None:
-        workers = self._workers()
-        self._joined, self._finals, self._begun, self._done = {}, set(), False, False
+        workers = self._planned = self._workers()
+        self._joined, self._finals, self._begin_at, self._begun, self._done = {}, set(), None, False, False
         self._options = Options.of(self._environment.parsed_options)
         self.collector.start(self.scenario, workers, self._options, self._environment.host or "")
         run = f"lt{time.time_ns() // 1_000_000:x}"
-        same = {"run": run, "workers": len(workers), "started_s": time.monotonic(), "boot_id": boot_id()}
+        self._plan = {"run": run, "workers": len(workers), "started_s": time.monotonic(), "clock_id": clock_id()}
         for index, worker in enumerate(workers):
-            self._tell("plan", same | {"index": index}, worker)
+            self._tell("plan", self._plan | {"index": index}, worker)
+
+    def _on_plan_asked(self, msg: Any, **_: Any) -> None:
+        """A worker that came during the run, to which locust has moved people: they listen."""
+        logger.error("worker %s has joined the run that is under way; it is not valid", msg.node_id)
+        self._tell("plan", self._plan | {"index": len(self._planned)}, msg.node_id)
+        self._planned.append(msg.node_id)
+        self.collector.join_late(msg.node_id)
 
     def _on_clock(self, msg: Any, **_: Any) -> None:
         self._tell("clock!", msg.data | {"theirs_s": time.monotonic()}, msg.node_id)
@@ -125,16 +138,13 @@ class Master:
             gevent.spawn(self._begin)
 
     def _begin(self) -> None:
-        workers = self._workers()
         until_s = time.monotonic() + self._options.connect_timeout_s + JOIN_SPARE_S
-        while not all(worker in self._joined for worker in workers) and time.monotonic() < until_s:
+        while not all(worker in self._joined for worker in self._workers()) and time.monotonic() < until_s:
             gevent.sleep(LOOK_S)
         users = self._runner.user_count
-        if missing := users - sum(self._joined.values()):
-            logger.warning("%d of %d users have not joined their room; beginning without them", missing, users)
-        at_s = time.monotonic() + BEGIN_IN_S
-        self.collector.begin(at_s, users)
-        self._tell("begin", {"at_s": at_s, "users": users})
+        self.collector.begin(users, sum(self._joined.values()))
+        self._begin_at = {"at_s": time.monotonic() + BEGIN_IN_S, "users": users}
+        self._tell("begin", self._begin_at)
         self._settling = gevent.spawn(self._settle)
         if self._options.talk_s:
             gevent.sleep(BEGIN_IN_S + self._options.talk_s)
@@ -148,6 +158,8 @@ class Master:
 
     def _on_joined(self, msg: Any, **_: Any) -> None:
         self._joined[msg.node_id] = msg.data["people"]
+        if self._begin_at is not None:
+            self._tell("begin", self._begin_at, msg.node_id)
 
     # --- while it runs, and its end ------------------------------------------------------------------------
 
@@ -163,14 +175,13 @@ class Master:
 
     def _on_stopping(self, **_: Any) -> None:
         """Before anybody is stopped: waits until everything under way has come."""
-        workers = self._workers()
         if self._settling is not None:
             self._settling.kill()
         self._tell("finish", {})
         until_s = time.monotonic() + self._options.drain_s + FINAL_SPARE_S
-        while not self._finals.issuperset(workers) and time.monotonic() < until_s:
+        while not self._finals.issuperset(self._workers()) and time.monotonic() < until_s:
             gevent.sleep(LOOK_S)
-        self.collector.end([worker for worker in workers if worker not in self._finals])
+        self.collector.end([worker for worker in self._planned if worker not in self._finals])
         self._done = True
 
     def _on_quitting(self, **_: Any) -> None:
@@ -193,7 +204,8 @@ class Worker:
         self._environment = environment
         self._place = place_of(environment)
         self._runner = runner
-        self._plan: dict[str, Any] = {}
+        self._plan: dict[str, Any] = {}  # of the run that is on, or about to be
+        self._starting = False  # and has no plan yet
         self._clock = Clock()
         self._loops: list[gevent.Greenlet] = []
         runner.register_message(PREFIX + "plan", self._on_plan)
@@ -203,6 +215,9 @@ class Worker:
         runner.register_message(PREFIX + "finish", self._on_finish, concurrent=True)
         environment.events.test_start.add_listener(self._on_start)
         environment.events.spawning_complete.add_listener(self._on_spawned)
+        if getattr(runner, "worker_state", STATE_INIT) != STATE_INIT:  # it was set to work before it had read this
+            self._on_start()
+            self._on_spawned()
 
     def _tell(self, kind: str, data: dict[str, Any]) -> None:
         self._runner.send_message(PREFIX + kind, data)
@@ -210,10 +225,20 @@ class Worker:
     def _on_plan(self, msg: Any, **_: Any) -> None:
         self._plan = msg.data
         self._place.put(None)
+        if self._starting:
+            self._start()
 
     def _on_start(self, **_: Any) -> None:
+        self._starting = True
+        if self._plan:
+            self._start()
+        else:
+            self._tell("plan?", {})
+
+    def _start(self) -> None:
+        self._starting = False
         self._stop_loops()
-        if self._plan["boot_id"] == boot_id() != "":
+        if self._plan["clock_id"] == clock_id() != "":
             self._clock = Clock.shared()
             self._begin()
         else:
@@ -275,6 +300,7 @@ class Worker:
         self._stop_loops()
         generator.check.roll()
         figures = generator.figures.to_wire(self._clock.now_s(), final=True)
+        self._plan = {}
         self._tell("final", {"ledger": ledger, "figures": figures, "clock_error_s": self._clock.error_s})
 
     def _stop_loops(self) -> None:

@@ -4,6 +4,7 @@ Whoever `loadtest.people` has in this process says here what it sent and heard. 
 (`loadtest.collector`) every second, what must be judged as a whole when the run ends.
 """
 
+import gc
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ KNOWN_MAX = 20_000
 # Nothing is under way any more when nothing has come for so long.
 QUIET_S = 1.0
 LOOK_S = 0.05
+LATE_PLACES = 1_000_000_000  # behind all others: their people listen
 SENDERS_EACH = 1_000_000  # numbers for each worker
 MICRO = 1_000_000
 
@@ -79,7 +81,8 @@ class Generator:
 
     def seat(self) -> Seat:
         """The next person's place in the run."""
-        seat = self._seat(self.people * self.workers + self.index)
+        late = LATE_PLACES * (self.index // self.workers)  # of a worker that came when the run had begun
+        seat = self._seat(late + self.people * self.workers + self.index)
         self.people += 1
         return seat
 
@@ -107,6 +110,9 @@ class Generator:
         self.users = users
         self.senders = max(1, min(self.options.senders, users // self.options.rooms))
         self.began_s = at_s
+        gc.unfreeze()  # of a run before
+        gc.collect()
+        gc.freeze()  # people stay; looking through all of them for garbage took tens of ms now and then
         gevent.sleep(max(0.0, at_s - self.clock.now_s() - LOOK_S))
         self.talking.set()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from locust.argument_parser import LocustArgumentParser
 
+from .arguments import above_zero, positive
 from .report.gates import GATE_NAMES, parse
 
 TRANSPORTS = ("websocket", "polling", "upgrade")
@@ -87,24 +88,6 @@ def add_to(parser: LocustArgumentParser) -> None:
 
 
 DEFAULT_PROCESSES = r"app\.cli serve|clusterkit serve|app\.main|redis-server|nginx: worker|haproxy "
-
-
-def positive(text: str) -> int:
-    """A whole number from 1 on. Raises ArgumentTypeError."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
-    return int(text)
-
-
-def above_zero(text: str) -> float:
-    """A number above 0. Raises ArgumentTypeError."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value
 
 
 def gate(text: str) -> str:

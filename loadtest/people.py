@@ -1,7 +1,7 @@
 """A person: one locust user with one Socket.IO client in one room, who hears what the room says and may talk.
 
 Scenarios (`loadtest.scenarios`) say what people do; here is what all of them need. Who cannot connect tries again,
-as a stock client does. What is to be said while there is no connection is not sent, and counted as an error.
+as a stock client does. What is to be said while there is no connection is not sent, and counted.
 """
 
 import math
@@ -31,6 +31,7 @@ class Person(User):
 
     abstract = True
     named = False  # whether it asks for a nickname of its own
+    _has_come = False
     wait_time = constant(IDLE_S)  # locust begins a task that has returned anew, also while the run ends
 
     # --- coming and going ----------------------------------------------------------------------------------
@@ -53,16 +54,19 @@ class Person(User):
             connect_timeout_s=options.connect_timeout_s,
         )
         self.generator.clients.append(self.client)
+        self._has_come = True
         self.join()
 
     def on_stop(self) -> None:
-        """Says goodbye."""
-        self.client.disconnect()
+        """Says goodbye: the run ends, or goes on with fewer, or elsewhere."""
+        if self._has_come:
+            self.leave()
 
     def sit(self) -> None:
         """Takes a seat."""
         self.seat = self.generator.seat()
         self.stay: Stay | None = None
+        self._lost_s = 0.0
         self._is_away = False  # it has lost its connection, and may come back to the same stay
 
     def auth(self) -> dict[str, Any]:
@@ -104,8 +108,11 @@ class Person(User):
     def connected(self, client: Client) -> None:
         """It is in the room, for the first time or again."""
         figures, now_s = self.generator.figures, self.generator.clock.now_s()
-        figures.connect.record(int(client.opened_s * MICRO))
         again = self.stay is not None
+        if self._is_away:
+            figures.reconnect.record(int((now_s - self._lost_s) * MICRO))
+        else:
+            figures.connect.record(int(client.opened_s * MICRO))
         if again and client.recovered and self._is_away:
             self._is_away = False
             figures.counters["recoveries"] += 1
@@ -126,7 +133,8 @@ class Person(User):
         if self.generator.finishing or (client.state == "closed" and reason == BY_CLIENT):
             return
         now_s = self.generator.clock.now_s()
-        self._is_away = True
+        if not self._is_away:
+            self._is_away, self._lost_s = True, now_s
         for stay in self.stays():
             stay.paused(now_s)
         self.generator.figures.counters["reconnects"] += 1
@@ -173,13 +181,11 @@ class Person(User):
         """Takes a new nickname, which is the message."""
         self.send("changename", intended_s, lambda it: {"nickname": it.text()}, self.seat.room)
 
-    def send(
-        self, event: str, intended_s: float, fields: Callable[[Message], dict[str, Any]], room: str
-    ) -> None:
+    def send(self, event: str, intended_s: float, fields: Callable[[Message], dict[str, Any]], room: str) -> None:
         """An event that is expected in one of the ledger's rooms."""
         generator = self.generator
         if not self.client.is_connected:
-            generator.figures.failed("not sent: its sender had no connection")
+            generator.figures.counters["not_sent"] += 1
             return
         message = Message(self.seat.sender, self.n, math.floor(intended_s * MICRO))
         self.n += 1
@@ -229,6 +235,24 @@ class Person(User):
         """Whether it is one of its room's senders; waits until that is known."""
         self.generator.talking.wait()
         return self.seat.rank < self.generator.senders
+
+    def talk(self) -> None:
+        """Talks when it is its turn, or listens, until the run ends."""
+        for turn_s in self.turns() if self.sends else self.idle():
+            self.say(turn_s)
+
+    def talk_and_lose(self, losses: Iterator[object]) -> None:
+        """Talks, and loses its connection each time that `losses` yields."""
+        losing = gevent.spawn(self._lose, losses)
+        try:
+            self.talk()
+        finally:
+            losing.kill()
+
+    def _lose(self, losses: Iterator[object]) -> None:
+        for _ in losses:
+            if self.client.is_connected:  # who is still on the way back has nothing to lose
+                self.client.cut()
 
     def turns(self) -> Iterator[float]:
         """When this sender sends, by the master's clock, until the run ends.

@@ -6,7 +6,6 @@ Only processes started here are ever signalled, by their id. What they are is `c
 
 import ctypes
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -22,8 +21,6 @@ READY_LIMIT_S = 20.0
 END_LIMIT_S = 3.0
 READY_POLL_S = 0.02
 LOG_SHOWN_CHARS = 2000
-# Below the range from which the kernel takes ports for outgoing connections.
-PORTS = range(20_000, 32_000)
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
@@ -110,18 +107,6 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
     """The little of this process' environment that a contender needs, and `env` over it."""
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     return kept | {"PYTHONPATH": str(ROOT)} | dict(env)
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    while True:
-        port = random.choice(PORTS)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def answers(port: int, path: str) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .children import Child, Place, answers, free_port
+from ..ports import free_ports
+from .children import Child, Place, answers
 from .redis_server import RedisServer
 
 NODE_FOLDER = Path(__file__).parent / "node"
@@ -30,7 +31,7 @@ class Contender:
 
     def start(self, redis: RedisServer, place: Place, prefix: str) -> tuple[Child, int]:
         """The running server and its port. Raises ChildFailed."""
-        port = free_port()
+        port = free_ports(1)
         env = {"PORT": str(port), "KEY_PREFIX": prefix} | self.environment(port, redis)
         child = Child(self.name, self.command(), place, env)
         try:

@@ -5,40 +5,61 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..__main__ import HERE, cluster, free_port
-from .search import Capacity, Load, Probe, search
+from ..__main__ import HERE, cluster
+from ..arguments import above_zero, positive
+from ..ports import free_ports
+from .search import RUNS_MAX, Capacity, Load, Probe, search
 from .table import markdown, page
 
 SPAWN_RATE = 200
 SPARE_S = 120
-MICRO = 1_000_000
+INTERRUPTED = 130
 
 
 def main() -> int:
-    """0; the folder has capacity.md, capacity.html and capacity.json."""
+    """0, and the folder has capacity.md, capacity.html and capacity.json; also of a search that was cut short."""
     parser = argparse.ArgumentParser(prog="make capacity", description=__doc__)
-    parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2], help="nodes of the cluster (%(default)s)")
-    parser.add_argument("--rooms", type=int, nargs="+", default=[1, 20], help="rooms (%(default)s)")
-    parser.add_argument("--connections", type=int, nargs="+", default=[100, 1000], help="in all (%(default)s)")
-    parser.add_argument("--target-ms", type=float, default=50, help="fan-out p99, at most (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=6, help="of talking in each run (%(default)s)")
-    parser.add_argument("--processes", type=int, default=1, help="generators (%(default)s)")
-    parser.add_argument("--report", type=Path, default=Path("capacity-report"), help="folder (%(default)s)")
+    add = parser.add_argument
+    add("--nodes", type=positive, nargs="+", default=[1, 2], help="of the cluster (%(default)s)")
+    add("--rooms", type=positive, nargs="+", default=[1, 20], help="that the connections are in (%(default)s)")
+    add("--connections", type=positive, nargs="+", default=[100, 1000], help="in all rooms (%(default)s)")
+    add("--target-ms", type=above_zero, default=50, help="fan-out p99, at most (%(default)s)")
+    add("--seconds", type=above_zero, default=6, help="of talking in each run (%(default)s)")
+    add("--runs", type=positive, default=RUNS_MAX, help="for each row of the table, at most (%(default)s)")
+    add("--processes", type=positive, default=1, help="generators (%(default)s)")
+    add("--report", type=Path, default=Path("capacity-report"), help="folder (%(default)s)")
     options = parser.parse_args()
-    found = list(measure(options))
-    options.report.mkdir(parents=True, exist_ok=True)
+    if max(options.rooms) > min(options.connections):
+        parser.error("--rooms: more rooms than connections, so that some would be empty")
+    found: list[Capacity] = []
+    exit_code = 0
+    try:
+        options.report.mkdir(parents=True, exist_ok=True)
+        for row in measure(options):
+            found.append(row)
+    except KeyboardInterrupt:
+        exit_code = INTERRUPTED
+    except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
+        print(f"capacity: {error}", file=sys.stderr)
+        exit_code = 1
+    if found:
+        write(found, options)
+    return exit_code
+
+
+def write(found: Sequence[Capacity], options: argparse.Namespace) -> None:
+    """The table, in the folder and on the terminal."""
     target_us = int(options.target_ms * 1000)
     text = markdown(found, target_us, options.seconds)
     (options.report / "capacity.md").write_text(text)
     (options.report / "capacity.html").write_text(page(found, target_us, options.seconds))
     (options.report / "capacity.json").write_text(json.dumps([asdict(each) for each in found], indent=1))
     print(f"\n{text}\nThe plots are in {options.report / 'capacity.html'}")
-    return 0
 
 
 def measure(options: argparse.Namespace) -> Iterator[Capacity]:
@@ -48,11 +69,9 @@ def measure(options: argparse.Namespace) -> Iterator[Capacity]:
         with cluster(NODES=str(nodes)) as url:
             for connections in options.connections:
                 for rooms in options.rooms:
-                    if rooms > connections:
-                        continue
                     shape = Load(nodes, rooms, connections // rooms, 0.0)
                     print(f"{nodes} nodes, {rooms} rooms of {shape.members}:", flush=True)
-                    yield search(shape, target_us, lambda load: run(url, load, options))
+                    yield search(shape, target_us, lambda load: run(url, load, options), runs_max=options.runs)
 
 
 def run(url: str, load: Load, options: argparse.Namespace) -> Probe:
@@ -62,7 +81,7 @@ def run(url: str, load: Load, options: argparse.Namespace) -> Probe:
         given |= {"--spawn-rate": SPAWN_RATE, "--rooms": load.rooms, "--rate": load.rate}
         given |= {"--talk-time": options.seconds, "--report": folder}
         if options.processes > 1:
-            port = free_port()
+            port = free_ports(1)
             given |= {"--processes": options.processes, "--master-bind-port": port, "--master-port": port}
         command = [sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), "--headless"]
         command += [str(part) for pair in given.items() for part in pair]

@@ -1,15 +1,16 @@
 """Looks for the highest rate of messages that a cluster keeps up with, by runs of a few seconds each.
 
 The rate doubles until a run misses the target, and is then narrowed down between the last two. A run whose
-generator was the bottleneck says nothing about the cluster: the search ends there, and says so.
+generator was the bottleneck says nothing about the cluster: it is a limit as well, and named as such.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 FIRST_DELIVERIES_S = 2_000.0
 NARROWINGS = 2
-PROBES_MAX = 14
+RUNS_MAX = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +65,18 @@ class Capacity:
     limit: str  # what ended the search
 
 
-def search(shape: Load, target_us: int, run: Callable[[Load], Probe]) -> Capacity:
+def search(shape: Load, target_us: int, run: Callable[[Load], Probe], *, runs_max: int = RUNS_MAX) -> Capacity:
     """The highest rate; `run` makes a run of it. `shape.rate` does not matter."""
     probes: list[Probe] = []
     best: Probe | None = None
-    limit = f"the highest rate tried, after {PROBES_MAX} runs"
-    for rate in _rates(shape, probes, target_us):
+    limit = f"the number of runs, {runs_max}"
+    for rate in islice(_rates(shape, probes, target_us), runs_max):
         probe = run(shape.at(rate))
         probes.append(probe)
-        if not probe.valid:
-            limit = f"the generator: {probe.why}"
-            break
         if probe.keeps(target_us):
             best = probe
+        elif not probe.valid:
+            limit = f"the generator: {probe.why}"
         elif len(probes) == 1 or probe.lost:
             missed = "the target, missed at the lowest rate tried"
             limit = f"{probe.lost:,} deliveries lost" if probe.lost else missed
@@ -88,13 +88,10 @@ def search(shape: Load, target_us: int, run: Callable[[Load], Probe]) -> Capacit
 def _rates(shape: Load, probes: list[Probe], target_us: int) -> Iterator[float]:
     """The next rate to try, by what became of those before."""
     rate = FIRST_DELIVERIES_S / shape.connections
-    while len(probes) < PROBES_MAX:
-        yield rate
-        if not probes[-1].keeps(target_us):
-            break
+    yield rate
+    while probes[-1].keeps(target_us):
         rate *= 2
-    else:
-        return
+        yield rate
     low, high = rate / 2, rate
     for _ in range(NARROWINGS if len(probes) > 1 else 0):
         rate = (low * high) ** 0.5

@@ -123,9 +123,11 @@ class Collected:
             second -= 1
         return rows[second].connections if second in rows else 0
 
-    def health(self) -> list[WorkerHealth]:
-        """Each process, as the verdict looks at it."""
-        return [self._health(worker) for worker in self.workers]
+    def health(self, silent: Sequence[str] = (), late: Sequence[str] = ()) -> list[WorkerHealth]:
+        """Each process, as the verdict looks at it; of `silent` ones no last report came, perhaps none at all."""
+        known = [replace(self._health(worker), late=worker in late) for worker in self.workers]
+        gone = [worker for worker in silent if worker not in self._latest]
+        return known + [WorkerHealth(worker, (), Histogram(), Histogram(), finished=False) for worker in gone]
 
     def _health(self, worker: str) -> WorkerHealth:
         wire = self._latest[worker]
@@ -151,17 +153,19 @@ class Collected:
         servers: Mapping[str, Sequence[ServerSecond]] | None = None,
         clock_error_us: float | None = None,
         notes: Sequence[str] = (),
+        silent: Sequence[str] = (),
+        late: Sequence[str] = (),
         running: bool = False,
     ) -> Results:
         """The end of the run. `totals` of `judge`; None where no ledger was kept.
 
-        `running`: a look at it meanwhile, in which no last report is missed.
+        `running`: a look at it meanwhile, in which no last report is missed. `silent` and `late` of `health`.
         """
         histograms = {name: self.histogram(name) for name in (*HISTOGRAMS, "fanout")}
         histograms["last_receiver"] = totals.last_receiver if totals else Histogram()
-        workers = [replace(each, finished=each.finished or running) for each in self.health()]
+        workers = [replace(each, finished=each.finished or running) for each in self.health(silent, late)]
         measured = any(histograms[name].count for name in ("connect", "ack", "fanout"))
-        late = [f"{self._came_late} seconds of a worker came too late for the plot."] if self._came_late else []
+        unplotted = [f"{self._came_late} seconds of a worker came too late for the plot."] * bool(self._came_late)
         return Results(
             scenario,
             started,
@@ -178,5 +182,5 @@ class Collected:
             dict(servers or {}),
             totals.examples if totals else (),
             clock_error_us,
-            [*notes, *late],
+            [*notes, *unplotted],
         )

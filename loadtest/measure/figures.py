@@ -15,11 +15,11 @@ from .own_cpu import OwnCpu
 WIRE_VERSION = 1
 # Counted by a generator. The rest of what a run counts is judged from its ledgers (`totals.py`).
 COUNTERS = (
-    *("sent", "acknowledged", "refused", "unknown", "deliveries"),
+    *("sent", "not_sent", "acknowledged", "refused", "unknown", "deliveries"),
     *("reconnects", "recoveries", "recoveries_refused", "connect_failures", "bytes_in", "bytes_out"),
 )
 # Recorded by a generator; `fanout` by the node of the receiver, `last_receiver` is judged from the ledgers.
-HISTOGRAMS = ("connect", "ack", "send_lateness", "loop_lag")
+HISTOGRAMS = ("connect", "reconnect", "ack", "send_lateness", "loop_lag")
 # So many reports of 3 s may be lost in a row.
 ROWS_REPEATED_S = 15
 # More kinds of errors than these are counted together: a text with an id in it must not fill the memory.
@@ -58,6 +58,7 @@ class Figures:
 
     def __init__(self, started_s: float, *, own_cpu: OwnCpu | None = None) -> None:
         self.connect = Histogram()
+        self.reconnect = Histogram()
         self.ack = Histogram()
         self.send_lateness = Histogram()
         self.loop_lag = Histogram()

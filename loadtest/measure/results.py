@@ -10,6 +10,7 @@ from .verdict import Verdict, WorkerHealth
 # name -> what it measures. Never mixed: each is a distribution of its own.
 HISTOGRAM_NAMES = {
     "connect": "from opening a connection until it is in its room",
+    "reconnect": "from losing a connection until it is back in its room, the client's own pause among it",
     "ack": "from sending until the server's acknowledgement",
     "fanout": "from the intended sending until a receiver has it, each receiver counted",
     "last_receiver": "from the intended sending until the last receiver has it",
@@ -19,6 +20,7 @@ HISTOGRAM_NAMES = {
 # name -> what it counts.
 COUNTER_NAMES = {
     "sent": "messages sent",
+    "not_sent": "messages that were due while their sender had no connection",
     "acknowledged": "messages that the server acknowledged",
     "refused": "messages that the server refused",
     "unknown": "messages that were never answered",

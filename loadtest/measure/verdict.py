@@ -51,13 +51,14 @@ class HealthSecond:
 
 @dataclass(frozen=True, slots=True)
 class WorkerHealth:
-    """One generator process over the run. `finished`: its last report came."""
+    """One generator process over the run. `finished`: its last report came; `late`: it came during the run."""
 
     name: str
     seconds: Sequence[HealthSecond]
     loop_lag: Histogram
     send_lateness: Histogram
     finished: bool = True
+    late: bool = False
 
     @property
     def loaded(self) -> list[HealthSecond]:
@@ -116,6 +117,11 @@ def _reasons(worker: WorkerHealth, lag_limit: int) -> Iterator[str]:
     if not worker.finished:
         last = worker.seconds[-1].second if worker.seconds else 0
         yield f"{worker.name}: its last report is missing, nothing is known of it after second {last}."
+    if worker.late:
+        yield (
+            f"{worker.name}: it joined when the run had begun, and got people who had their places elsewhere: "
+            "the load was not the one asked for."
+        )
     if not worker.seconds:
         yield f"{worker.name}: it reported no second of the run."
     busy = [each for each in worker.loaded if (each.cpu or 0) > BUSY_SHARE]
@@ -197,5 +203,7 @@ def _advice(workers: Sequence[WorkerHealth], reasons: Sequence[str]) -> Iterator
         yield "Look for what else runs on these cores, and for a CPU quota of the container (cpu.max)."
     if any("clocks" in reason for reason in reasons):
         yield "Let the generators' machines keep the same time (chrony), or run all generators on one machine."
+    if any("had begun" in reason for reason in reasons):
+        yield "Begin when all workers are there: --expect-workers; in the web UI, look at their number first."
     if any("missing" in reason for reason in reasons):
         yield "Look at the log of the worker whose report is missing: was it killed, or out of memory?"

@@ -77,6 +77,9 @@ def _second(figures: Figures, chance: random.Random, second: int, story: Story) 
     for _ in range(joined - figures.connections):
         figures.connect.record(int(chance.lognormvariate(math.log(14_000), 0.5)))
     figures.connections = joined
+    if second == 9:
+        figures.reconnect.record(1_200_000)
+        figures.counters.update(reconnects=1, recoveries=1)
     sends = MESSAGES_PER_S // len(WORKERS)
     for _ in range(sends):
         figures.ack.record(int(chance.lognormvariate(math.log(2_400), 0.4)))

@@ -104,6 +104,7 @@ def _distribution(results: Results) -> Markup:
         "last receiver": results.histograms["last_receiver"],
         "acknowledgement": results.histograms["ack"],
         "connecting": results.histograms["connect"],
+        "reconnecting": results.histograms["reconnect"],
     }
     series = [
         Series(label, _percentile_points(found), look)

@@ -29,7 +29,7 @@ def _parts(results: Results, outcomes: Sequence[Outcome]) -> Iterator[str]:
     verdict = results.verdict
     if said := [*verdict.reasons, *verdict.advice, *verdict.warnings, *results.notes]:
         yield "\n".join(f"- {safe(text)}" for text in said)
-    yield _deliveries(results)
+    yield " ".join(_sentences(results))
     if outcomes:
         yield markdown(tables.gates(outcomes))
     latencies = tables.latencies(results)
@@ -39,19 +39,23 @@ def _parts(results: Results, outcomes: Sequence[Outcome]) -> Iterator[str]:
         yield markdown(Table(found.heads, found.rows[:ERRORS_MAX], found.numeric))
 
 
-def _deliveries(results: Results) -> str:
+def _sentences(results: Results) -> Iterator[str]:
     counters = results.counters
     faults = ", ".join(
         f"{count_text(counters[name])} {name.replace('_', ' ')}"
         for name in ("lost", "duplicates", "order_violations", "unexpected")
     )
     last = results.histograms["last_receiver"].percentile(99)
-    return (
+    yield (
         f"Delivered {count_text(counters['delivered'])} of {count_text(counters['expected'])} expected: {faults}. "
         f"{count_text(round(results.deliveries_per_s))} deliveries/s to at most "
         f"{count_text(results.connections_max)} connections; "
         f"the last receiver had it after {time_text(last)} (p99)."
     )
+    if counters["not_sent"]:
+        yield f"{count_text(counters['not_sent'])} were due and not sent: their senders had no connection."
+    if results.clock_error_us is not None:
+        yield f"The clocks of the generators agree within {time_text(results.clock_error_us)}."
 
 
 def gates_text(outcomes: Sequence[Outcome]) -> str:

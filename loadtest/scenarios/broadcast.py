@@ -12,5 +12,4 @@ class Broadcast(Person):
     @task
     def act(self) -> None:
         """Talks, or listens, until the run ends."""
-        for turn_s in self.turns() if self.sends else self.idle():
-            self.say(turn_s)
+        self.talk()

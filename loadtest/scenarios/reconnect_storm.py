@@ -1,6 +1,7 @@
 """Reconnect storms: all connections break at once, as behind a balancer that dies, while people talk."""
 
-import gevent
+from collections.abc import Iterator
+
 from locust import tag, task
 
 from ..people import Person
@@ -13,15 +14,9 @@ class ReconnectStorm(Person):
     @task
     def act(self) -> None:
         """Talks as in `broadcast`, and loses its connection with everybody else."""
-        breaking = gevent.spawn(self._break)
-        try:
-            for turn_s in self.turns() if self.sends else self.idle():
-                self.say(turn_s)
-        finally:
-            breaking.kill()
+        self.talk_and_lose(self._storms())
 
-    def _break(self) -> None:
+    def _storms(self) -> Iterator[float]:
         for storm_s in self.storms():
             self.wait_until(storm_s)
-            if self.client.is_connected:  # who is still on the way back has nothing to lose
-                self.client.cut()
+            yield storm_s

@@ -1,8 +1,8 @@
 """A soak: what `broadcast` does for hours, in bounded memory, while connections break now and then."""
 
 import random
+from collections.abc import Iterator
 
-import gevent
 from locust import tag, task
 
 from ..people import Person
@@ -17,15 +17,9 @@ class Soak(Person):
     @task
     def act(self) -> None:
         """Talks or listens, and comes back."""
-        breaking = gevent.spawn(self._break)
-        try:
-            for turn_s in self.turns() if self.sends else self.idle():
-                self.say(turn_s)
-        finally:
-            breaking.kill()
+        self.talk_and_lose(self._breaks())
 
-    def _break(self) -> None:
+    def _breaks(self) -> Iterator[None]:
         self.generator.talking.wait()
         while self.pause(random.expovariate(1 / LASTS_S)):
-            if self.client.is_connected:
-                self.client.cut()
+            yield

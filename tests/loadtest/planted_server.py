@@ -66,7 +66,7 @@ class PlantedServer:
             elif text.startswith("42") and member is not None:
                 mark, _, event = text[2:].partition("[")
                 self._say(member, orjson.loads("[" + event)[1]["msg"])
-                member.waiting.put_nowait(f"43{mark}[{{\"ok\":true}}]") if mark else None
+                member.waiting.put_nowait(f'43{mark}[{{"ok":true}}]') if mark else None
         if member is not None:
             self._members[member.room].remove(member)
         for task in (sending, pinging):

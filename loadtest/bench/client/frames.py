@@ -59,6 +59,6 @@ def texts(data: bytes, start: int = 0) -> Iterator[tuple[bytes, int]]:
     end = len(data)
     while (found := frame_at(data, start, end)) is not None:
         if data[start] != TEXT_OPCODE:
-            raise ValueError(f"expected a text frame, got opcode {data[start]:#x}: {data[start:start + 64]!r}")
+            raise ValueError(f"expected a text frame, got opcode {data[start]:#x}: {data[start : start + 64]!r}")
         start = found[1]
         yield data[found[0] : start], start

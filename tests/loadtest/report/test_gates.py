@@ -58,7 +58,7 @@ def test_a_gate_that_does_not_hold_fails(text: str) -> None:
         ("lost<=3ms", "cannot compare a time with 'lost'"),
         ("fanout.p101<=3ms", "Known figures are"),
         ("fanout.p<=3ms", "Known figures are"),
-        ("latency.p99<=3ms", "Known figures are a latency (connect, ack, fanout"),
+        ("latency.p99<=3ms", "Known figures are a latency (connect, reconnect, ack, fanout"),
         ("lsot==0", "duplicates"),
         ("fanout.p99<=50min", "a unit of us, ms, s or none, got 'min'"),
         ("1==1", "a figure on one side"),
