@@ -94,6 +94,10 @@ class Generator:
         """Whether the run has a person there, once it has begun."""
         return seat.rank * self.options.rooms + self._room_number(seat) < self.users
 
+    def share_of(self, seat: Seat) -> float:
+        """How far its room is behind the first one: not all rooms talk in the same moment. From 0 to below 1."""
+        return self._room_number(seat) / self.options.rooms
+
     def _seat(self, place: int) -> Seat:
         number, index = divmod(place, self.workers)
         rank, room = divmod(place, self.options.rooms)

@@ -257,12 +257,12 @@ class Person(User):
     def turns(self) -> Iterator[float]:
         """When this sender sends, by the master's clock, until the run ends.
 
-        Open loop: the room's rate, its senders in turn; who is late sends at once, and is measured from when it
-        should have. Closed loop: as soon as what it sent before is acknowledged.
+        Open loop: the room's rate, its senders in turn, rooms evenly spread; who is late sends at once, and is
+        measured from when it should have. Closed loop: as soon as what it sent before is acknowledged.
         """
         generator = self.generator
         every_s = generator.senders / generator.options.rate
-        turn_s = generator.began_s + self.seat.rank / generator.options.rate
+        turn_s = generator.began_s + (self.seat.rank + generator.share_of(self.seat)) / generator.options.rate
         while not generator.finishing:
             if generator.options.loop == "closed":
                 turn_s = self._answered()

@@ -25,6 +25,7 @@ class Servers:
     def __init__(self, pattern: str) -> None:
         self._pattern = re.compile(pattern)
         self._by_pid: dict[int, ServerProcess] = {}
+        self._looked_at: set[int] = set()  # pids
         self._samples = 0
 
     def sample(self, second: int) -> None:
@@ -45,10 +46,15 @@ class Servers:
         return dict(sorted(found.items()))
 
     def _find(self) -> None:
-        for process in psutil.process_iter(["cmdline"]):
-            command = " ".join(process.info["cmdline"] or [])
-            found = self._pattern.search(command)
-            if found is None or process.pid in self._by_pid:
+        """Among the new ones alone: to look at all of them takes a generator's loop many ms."""
+        pids = set(psutil.pids())
+        for pid in pids - self._looked_at:
+            try:
+                process = psutil.Process(pid)
+                found = self._pattern.search(" ".join(process.cmdline()))
+                if found is not None:
+                    self._by_pid[pid] = ServerProcess(f"{found[0].strip()} ({pid})", process)
+                    process.cpu_percent()  # the first one is of nothing
+            except psutil.Error:
                 continue
-            self._by_pid[process.pid] = ServerProcess(f"{found[0].strip()} ({process.pid})", process)
-            process.cpu_percent()  # the first one is of nothing
+        self._looked_at = pids

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,13 @@ def main() -> int:
     """0, and the folder has capacity.md, capacity.html and capacity.json; also of a search that was cut short."""
     parser = argparse.ArgumentParser(prog="make capacity", description=__doc__)
     add = parser.add_argument
-    add("--nodes", type=positive, nargs="+", default=[1, 2], help="of the cluster (%(default)s)")
+    add(
+        "--nodes",
+        type=positive,
+        nargs="+",
+        default=nodes(),
+        help="of the cluster, by the machine's cores (%(default)s)",
+    )
     add("--rooms", type=positive, nargs="+", default=[1, 20], help="that the connections are in (%(default)s)")
     add("--connections", type=positive, nargs="+", default=[100, 1000], help="in all rooms (%(default)s)")
     add("--target-ms", type=above_zero, default=50, help="fan-out p99, at most (%(default)s)")
@@ -67,11 +74,17 @@ def measure(options: argparse.Namespace) -> Iterator[Capacity]:
     target_us = int(options.target_ms * 1000)
     for nodes in options.nodes:
         with cluster(NODES=str(nodes)) as url:
-            for connections in options.connections:
+            for connections in sorted(options.connections, reverse=True):  # its memory grows once
                 for rooms in options.rooms:
                     shape = Load(nodes, rooms, connections // rooms, 0.0)
                     print(f"{nodes} nodes, {rooms} rooms of {shape.members}:", flush=True)
                     yield search(shape, target_us, lambda load: run(url, load, options), runs_max=options.runs)
+
+
+def nodes() -> list[int]:
+    """1, and twice as many while two cores are left, for Redis and the generator."""
+    cores = len(os.sched_getaffinity(0))
+    return [1] + [count for count in (2, 4, 8) if count <= cores - 2]
 
 
 def run(url: str, load: Load, options: argparse.Namespace) -> Probe:
@@ -102,6 +115,7 @@ def probe_of(load: Load, report: dict[str, Any]) -> Probe:
     fanout, verdict = report["latencies"]["fanout"], report["verdict"]
     nodes = [each for name, each in report["servers"].items() if "serve" in name]
     busy = [sorted(each["cpu"])[int(len(each["cpu"]) * 0.8)] for each in nodes if each["cpu"]]
+    sizes = [each["rss_bytes"] for each in nodes if each["rss_bytes"]]
     return Probe(
         load,
         fanout["p50_us"],
@@ -110,7 +124,7 @@ def probe_of(load: Load, report: dict[str, Any]) -> Probe:
         verdict["valid"],
         " ".join(verdict["reasons"]),
         max(busy, default=None),
-        sum(each["rss_bytes"][-1] for each in nodes if each["rss_bytes"]) or None,
+        (sum(each[0] for each in sizes), sum(each[-1] for each in sizes)) if sizes else None,
     )
 
 

@@ -39,7 +39,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a run showed. `p99_us` is of the fan-out; `node_cpu` the share of a core of the busiest node."""
+    """What a run showed. `p99_us` is of the fan-out; `node_cpu` the share of a core of the busiest node.
+
+    `rss_bytes` is the memory of all nodes together, before anybody connected and at the end.
+    """
 
     load: Load
     p50_us: int | None
@@ -48,7 +51,7 @@ class Probe:
     valid: bool
     why: str
     node_cpu: float | None
-    rss_bytes: int | None  # of all nodes together, at the end
+    rss_bytes: tuple[int, int] | None
 
     def keeps(self, target_us: int) -> bool:
         """Whether everything came, and in time."""
@@ -76,7 +79,7 @@ def search(shape: Load, target_us: int, run: Callable[[Load], Probe], *, runs_ma
         if probe.keeps(target_us):
             best = probe
         elif not probe.valid:
-            limit = f"the generator: {probe.why}"
+            limit = "the generator"
         elif len(probes) == 1 or probe.lost:
             missed = "the target, missed at the lowest rate tried"
             limit = f"{probe.lost:,} deliveries lost" if probe.lost else missed

@@ -44,28 +44,29 @@ def _notes(found: Sequence[Capacity], target_us: int, seconds: float) -> Iterato
         "Measured on one machine: nodes, Redis and the generator share its cores, so more nodes than cores do not "
         "add up here."
     )
-    growth = _bytes_a_connection(found)
-    if growth is not None:
-        more = count_text(int(1e9 / growth))
+    if any(each.limit == "the generator" for each in found):
         yield (
-            f"Measured: {growth / 1000:.1f} kB of the nodes' memory for each connection more. Extrapolated from "
-            f"it: {more} idle connections in 1 GB."
+            "Where the generator ended the search the cluster holds more than the row says: give the generators "
+            "cores of their own (--processes), or another machine."
         )
+    yield from _memory(found)
     yield (
         "Extrapolated, where you read it so: a node's share of one core grows in proportion to its deliveries/s, "
         "and nodes on cores of their own add up until Redis is the limit. Neither is measured here."
     )
 
 
-def _bytes_a_connection(found: Sequence[Capacity]) -> float | None:
-    """By the first runs of the smallest and the largest number of connections on as many nodes."""
-    sized = [(each.shape, each.probes[0].rss_bytes) for each in found if each.probes and each.probes[0].rss_bytes]
-    if not sized:
-        return None
-    nodes = sized[0][0].nodes
-    points = sorted((shape.connections, rss) for shape, rss in sized if shape.nodes == nodes and rss is not None)
-    (least, base), (most, top) = points[0], points[-1]
-    return (top - base) / (most - least) if most > least and top > base else None
+def _memory(found: Sequence[Capacity]) -> Iterator[str]:
+    """By the very first run: later ones use again what the cluster has taken before."""
+    first = found[0].probes[0]
+    if first.rss_bytes is None or first.rss_bytes[1] <= first.rss_bytes[0]:
+        return
+    growth = (first.rss_bytes[1] - first.rss_bytes[0]) / first.load.connections
+    yield (
+        f"Measured: the nodes' memory grew by {growth / 1000:.1f} kB for each of the first "
+        f"{count_text(first.load.connections)} connections and what they said. Extrapolated from it: "
+        f"{count_text(int(1e9 / growth))} connections in 1 GB."
+    )
 
 
 def page(found: Sequence[Capacity], target_us: int, seconds: float) -> str:
