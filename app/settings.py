@@ -59,7 +59,7 @@ class Settings(BaseSettings):
         120, ge=1, le=86_400, description="Seconds within which a client that lost its connection can recover."
     )
     recovery_max_entries: int = Field(
-        5_000, ge=1, description="Entries of one log that a client may have missed to recover."
+        5_000, ge=1, description="Entries that a client may have missed, in all its logs together, to recover."
     )
     leave_grace_s: float = Field(
         5.0, ge=0, le=3600, description="Seconds such a client stays a member of its rooms meanwhile."

@@ -19,6 +19,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # Here, so that `make test ARGS=tests/cli` knows them too, which it leaves out.
     config.addinivalue_line("markers", "faults: a cluster is broken on purpose for a minute or more")
     config.addinivalue_line("markers", "containers: needs a Docker engine; see tests/containers")
+    # A shell has its jobs in the background ignore SIGINT, and all that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 

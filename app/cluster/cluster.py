@@ -17,7 +17,8 @@ from ..store.redis import Store
 from .delivery import Delivery, FanOut, Notices
 from .ending import Ending
 from .guests import Guests
-from .local import Locals, LocalSocket
+from .history import History
+from .local import Cursor, Locals, LocalSocket
 from .nodes import Nodes
 from .reconciler import Reconciler
 from .recovery import Recovery
@@ -85,7 +86,11 @@ class Cluster:
             confirmed_after_s=settings.confirmed_after_s,
             on_beat=self._after_beat,
             on_data_loss=self._check_everything,
+            on_silence=self._check_who_is_here,
+            on_hole=self._heard_of_hole,
         )
+        self.history = History(settings, self.store, self.keys, highest)
+        self.relay.lost = self._lost
         self.sessions = Sessions(settings, self.store, self.writer, self.keys, node)
         self.ending = Ending(self.sessions, self.roster, self.sockets)
         self.recovery = Recovery(
@@ -101,6 +106,7 @@ class Cluster:
             self.ending,
             self.sockets,
             self.nodes,
+            self.history,
             metrics,
         )
         self.reconciler = Reconciler(
@@ -145,6 +151,7 @@ class Cluster:
             logger.warning("Redis was not told that this node stops: %s", error)
         await self.guests.stop()
         await self.restorer.stop()
+        await self.history.stop()
         await end(loops)
         await self.store.aclose()
 
@@ -178,13 +185,31 @@ class Cluster:
             await self.reconciler.reconcile()
             await self.sweeper.look()
 
-    async def _check_everything(self) -> None:
+    async def _check_everything(self, went_back: bool) -> None:
         """Redis lost data: rooms that lost entries, and sockets it does not know, start over."""
+        self.reconciler.suspect()
+        if went_back:
+            self.history.went_back()
         try:
             await self._check_sockets()
         except StoreError as error:
             logger.warning("could not check the sockets: %s", error)
         self.relay.verify()
+
+    def _lost(self, cursor: Cursor) -> None:
+        """So may be that somebody has left."""
+        self.history.lost(cursor)
+        self.reconciler.suspect()
+
+    def _heard_of_hole(self, clock: int) -> None:
+        """Some node has found out; who has come back here just before that was not told."""
+        self.reconciler.suspect()
+        self.restorer.start_over(self.recovery.recovered_over(clock), "entries that it had missed are lost")
+
+    def _check_who_is_here(self) -> None:
+        """Other nodes may have put sockets away, or ended them, that are still here."""
+        self.vigil.doubt()
+        self.reconciler.suspect()
 
     async def _check_sockets(self) -> None:
         """Ends the connections whose sockets another node has, or Redis has lost. Raises StoreUnavailable."""

@@ -82,6 +82,7 @@ class LocalSocket(Cursor):
     """A Socket.IO socket of this node; as a cursor, the log of what is sent to it alone."""
 
     __slots__ = (
+        "came_back",
         "connection",
         "data",
         "doomed",
@@ -114,6 +115,7 @@ class LocalSocket(Cursor):
         self.leaving = False  # its disconnect handler runs
         self.lineage = lineage  # what the client behind it is known by, "" where it cannot recover
         self.recovers = bool(lineage)  # its events carry their offsets
+        self.came_back: tuple[int, int] | None = None  # at which clock, with everything up to which other
         self.recovered = False  # it has taken up an earlier connection's state
         self.lost = False  # it is not ours any more, or entries of its logs are gone: it will not come back
         self.replay: Replay | None = None  # until it was sent what it has missed

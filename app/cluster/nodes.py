@@ -33,6 +33,8 @@ FORGET_LEASES = 12
 # REGISTERED_WITHIN_S at most.
 UNSURE_S = 2 * BEAT_S
 REGISTERED_WITHIN_S = 3.0
+# A node that alone was cut off from Redis for so long may have been buried, its event loop running all the while.
+SILENT_LEASES = 0.5
 
 
 @dataclass(slots=True)
@@ -58,7 +60,9 @@ class Nodes:
     """The registry as this node sees it.
 
     `connections` tells how many this node has, `delivered` the clock up to which everything was delivered here,
-    `confirmed_after_s` how long after that its clients must have received it.
+    `confirmed_after_s` how long after that its clients must have received it. `on_data_loss` is told whether
+    Redis went back in time, rather than being emptied; `on_silence`, that others may have held this node dead;
+    `on_hole`, up to which clock some node has found entries lost.
     """
 
     def __init__(
@@ -73,7 +77,9 @@ class Nodes:
         delivered: Callable[[], int],
         confirmed_after_s: float,
         on_beat: Callable[[], Awaitable[None]],
-        on_data_loss: Callable[[], Awaitable[None]],
+        on_data_loss: Callable[[bool], Awaitable[None]],
+        on_silence: Callable[[], None],
+        on_hole: Callable[[int], None],
     ) -> None:
         self._store = store
         self._keys = keys
@@ -88,6 +94,9 @@ class Nodes:
         self.now_s: Callable[[], float] = time.monotonic  # the time in which leases are
         self._on_beat = on_beat
         self._on_data_loss = on_data_loss
+        self._on_silence = on_silence
+        self._on_hole = on_hole
+        self._hole = 0
         self._beat = 0
         self._seen: dict[str, NodeRecord] = {}  # node id -> record
         self.epoch = b""  # another one tells that Redis was emptied
@@ -126,17 +135,23 @@ class Nodes:
         pipeline.publish(self._keys.inbox(node_id), canary)
         pipeline.set(self._keys.epoch, new_sid(), nx=True)
         pipeline.get(self._keys.epoch)
-        former, _, records, _, _, epoch = await pipeline.execute()
+        pipeline.get(self._keys.broken)
+        former, _, records, _, _, epoch, hole = await pipeline.execute()
         self._beat += 1
         self._note_delivered(self._delivered())
-        self.answered_s = time.monotonic()
+        now_s = time.monotonic()
+        silent_s, self.answered_s = now_s - self.answered_s, now_s
         self._answered.set()
         self._look(records, answered=True)
-        await self._forget_dead()
-        lost = former is None or from_json(former)["beat"] < self._beat - 1
-        if self._beat > 1 and (lost or epoch != self.epoch):
-            await self._lost()
+        emptied = epoch != self.epoch
+        older = former is not None and from_json(former)["beat"] < self._beat - 1
+        if self._beat > 1:
+            await self._doubt(silent_s, older=older and not emptied, lost=emptied or older or former is None)
         self.epoch = epoch
+        if int(hole or 0) > self._hole:
+            self._hole = int(hole)
+            self._on_hole(self._hole)
+        await self._forget_dead()
         await self._on_beat()
 
     async def leave(self) -> None:
@@ -250,12 +265,16 @@ class Nodes:
             await self._store.answer(self._store.client.hdel(self._keys.nodes, node_id))
             logger.info("node %s is out of the registry", node_id)
 
-    async def _lost(self) -> None:
-        self._metrics.data_losses += 1
-        logger.error(
-            "Redis lost data, or gave this node up: its last heartbeat is not there; checking rooms and sockets"
-        )
-        await self._on_data_loss()
+    async def _doubt(self, silent_s: float, *, older: bool, lost: bool) -> None:
+        """Whether what this node holds is still what Redis has. No later heartbeat would tell again."""
+        if lost:
+            self._metrics.data_losses += 1
+            lost_or_given_up = "Redis lost data, or gave this node up: its last heartbeat is not there"
+            logger.error("%s; checking rooms and sockets", lost_or_given_up)
+            await self._on_data_loss(older)
+        if silent_s > self._lease_s * SILENT_LEASES:
+            logger.warning("no heartbeat was answered for %.1f s; checking which sockets this node has", silent_s)
+            self._on_silence()
 
 
 def _record(node_id: str, fields: dict[str, Any], seen_s: float) -> NodeRecord:

@@ -55,14 +55,17 @@ class Reconciler:
         try:
             known: set[bytes] = await self._store.client.smembers(self._keys.node_sockets(self._node.node_id))  # type: ignore[assignment]
             for sid in (each.decode() for each in known):
-                if sid not in self._locals.sockets:
-                    await self._end(sid)
+                await self._end(sid)
         except (StoreError, RedisError, *CONNECTION_ERRORS) as error:
             self._suspected = True
             logger.warning("could not compare this node's sockets with Redis': %s", error)
 
     async def _end(self, sid: str) -> None:
+        if sid in self._locals.sockets:
+            return
         (session,) = await self._sessions.read([sid])
+        if sid in self._locals.sockets:  # its client has come back meanwhile, with the generation that was read
+            return
         if session is None or session.node_id != self._node.node_id:
             held = self._keys.node_sockets(self._node.node_id)
             await self._store.answer(self._store.client.srem(held, sid))

@@ -21,6 +21,7 @@ from ..store.scripts import script
 from ..wire import Closed, Disconnect, Entry, Joined, Left, RoomId, Taken, decode_body, marked, size_of
 from .delivery import Delivery, FanOut, seen_by
 from .ending import Ending
+from .history import History
 from .local import Locals, LocalSocket, Replay
 from .nodes import Nodes
 from .relay import Relay
@@ -36,6 +37,8 @@ PAGE_BUFFER_SHARE = 0.25  # of what may wait for a client
 # Pages read at the same time; more wait, so that the node's other clients do not.
 READS_MAX = 8
 UNSENT_LOOKED_AT_S = 0.01
+# From Redis having a hole to every node knowing of it: two heartbeats, and time to find the new master.
+HOLE_NOTICED_US = 10_000_000
 OFFSET_CHARS_MAX = 16  # of a clock in µs, until the year 2286
 
 
@@ -90,6 +93,7 @@ class Recovery:
         ending: Ending,
         sockets: Sockets,
         nodes: Nodes,
+        history: History,
         metrics: Metrics,
     ) -> None:
         self._entries_max = settings.recovery_max_entries
@@ -106,6 +110,7 @@ class Recovery:
         self._ending = ending
         self._sockets = sockets
         self._nodes = nodes
+        self._history = history
         self._metrics = metrics
         self._places = asyncio.Semaphore(READS_MAX)
 
@@ -147,10 +152,19 @@ class Recovery:
             return None
         socket.entered = session.entered
         socket.generation, replay.taken, own_last = taken
+        socket.came_back = replay.taken, replay.offset
         replay.own_last = max(replay.own_last, own_last)
         replay.deadline_s = asyncio.get_running_loop().time() + REPLAY_MAX_S
         self._metrics.recoveries += 1
         return socket
+
+    def recovered_over(self, hole: int) -> list[LocalSocket]:
+        """The sockets that have come back across a hole up to that clock, before it was known."""
+
+        def is_over(came_back: tuple[int, int] | None) -> bool:
+            return came_back is not None and came_back[1] < hole < came_back[0] + HOLE_NOTICED_US
+
+        return [socket for socket in self._locals.sockets.values() if is_over(socket.came_back)]
 
     async def give_up(self, session: Session) -> None:
         """Ends a session whose client starts anew, so that its nicknames are free. Raises StoreError."""
@@ -187,6 +201,9 @@ class Recovery:
         replay.stays = [stay for stay in session.stays if stay[2] > replay.offset]
         stays = replay.behind_stays(floors)
         replay.page = await self._read(session.sid, stays, replay.offset, most=self._entries_max)
+        broken = await self._history.broken_until()
+        if replay.offset < broken and session.taken < broken:
+            raise Missed("Redis has lost entries since")
         if offset > replay.page.clock:
             raise Missed("the offset is ahead of the clock")
         if any(left < replay.page.clock - self._log_age_us for _, _, left in replay.stays):

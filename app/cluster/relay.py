@@ -14,7 +14,7 @@ import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -91,6 +91,7 @@ class Relay:
         self._held: list[tuple[int, int, Cursor, Entry]] = []  # clock, order of arrival, ...
         self._numbers = itertools.count(1)
         self.canary_seen_s = float("-inf")  # monotonic time of the newest canary
+        self.lost: Callable[[Cursor], None] = lambda cursor: None  # set by the cluster
         delivery.release = self.release
 
     # --- rooms ---------------------------------------------------------------------------------------------
@@ -330,6 +331,7 @@ class Relay:
             case Lost(last, members):
                 self._metrics.gaps_unfillable += 1
                 logger.error("entries of %s are lost; its clients here reconnect", cursor)
+                self.lost(cursor)
                 self._delivery.broken(cursor)
                 self._stand(cursor, last, members)
                 if isinstance(cursor, LocalRoom):

@@ -25,6 +25,8 @@ from .writer import Writer
 
 logger = logging.getLogger(__name__)
 
+SOCKETS_PER_STEP = 500  # so that what clients send meanwhile finds a place in the queue of appends
+
 
 @dataclass(frozen=True, slots=True)
 class Holding:
@@ -76,12 +78,14 @@ class Restorer:
         await end(self._tasks)
 
     async def _start_over(self, held: list[Holding], epoch: bytes, reason: str) -> None:
-        outcomes = await asyncio.gather(*(self._restore(each, epoch) for each in held), return_exceptions=True)
-        for each, outcome in zip(held, outcomes, strict=True):
-            if isinstance(outcome, BaseException) and not isinstance(outcome, Stale | NotConnected):
-                logger.warning("%s was not written anew: %s", each.socket, outcome)
-            self._metrics.stale_sockets += 1
-            self._fanout.close(each.socket, reason)
+        for chunk in (held[at : at + SOCKETS_PER_STEP] for at in range(0, len(held), SOCKETS_PER_STEP)):
+            tries = (self._restore(each, epoch) for each in chunk)
+            outcomes = await asyncio.gather(*tries, return_exceptions=True)
+            for each, outcome in zip(chunk, outcomes, strict=True):
+                if isinstance(outcome, BaseException) and not isinstance(outcome, Stale | NotConnected):
+                    logger.warning("%s was not written anew: %s", each.socket, outcome)
+                self._metrics.stale_sockets += 1
+                self._fanout.close(each.socket, reason)
 
     async def _restore(self, held: Holding, epoch: bytes) -> None:
         """Raises Stale where Redis was not emptied since `epoch`, StoreError."""

@@ -1,4 +1,4 @@
-"""Notices that this process was stopped for a while, so that others may have taken its sockets.
+"""Notices that this process was stopped for a while, so that others may have taken its sockets; or is told so.
 
 Until it is known which sockets are still this node's, their clients' events wait. A Redis that stalls is none of
 its business: then everybody waits, and nobody is taken for dead.
@@ -26,6 +26,7 @@ class Vigil:
         self._stopped_s = lease_s * STOPPED_LEASES
         self._verify = verify
         self._awake_s = time.monotonic()
+        self._doubted = False  # since the check that is under way began
         self._verifying: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -41,8 +42,14 @@ class Vigil:
         asleep_s, self._awake_s = now_s - self._awake_s, now_s
         if asleep_s > self._stopped_s and self._verifying is None:
             logger.warning("this process did not run for %.1f s; checking which sockets it still has", asleep_s)
-            self._verifying = asyncio.ensure_future(self._until_verified())
+            self.doubt()
         return self._verifying is None
+
+    def doubt(self) -> None:
+        """Others may have taken sockets up to now: until that was checked nothing is certain."""
+        self._doubted = True
+        if self._verifying is None:
+            self._verifying = asyncio.ensure_future(self._until_verified())
 
     async def certain(self) -> None:
         """Waits until it is."""
@@ -51,12 +58,13 @@ class Vigil:
 
     async def _until_verified(self) -> None:
         try:
-            while True:
+            while self._doubted:
+                self._doubted = False
                 try:
                     await self._verify()
-                    return
                 except StoreError as error:
                     logger.warning("could not check the sockets: %s", error)
+                    self._doubted = True
                     await asyncio.sleep(RETRY_S)
         finally:
             self._verifying = None

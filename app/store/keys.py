@@ -39,6 +39,7 @@ class Keys:
         self.nodes = f"{base}nodes"  # hash: node id -> heartbeat, address, ... as JSON
         self.guests = f"{base}guests"  # hash: kind of guest -> last number given out
         self.epoch = f"{base}epoch"  # string: made when Redis was last empty
+        self.broken = f"{base}broken"  # string: clock up to which Redis has lost entries that were delivered
         self.away = f"{base}away"  # sorted set: sid -> ms at which its grace ends
         self.room = lru_cache(ROOMS_CACHED)(self._room)
 

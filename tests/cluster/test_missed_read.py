@@ -168,11 +168,16 @@ async def test_more_than_there_may_be_is_said_instead_of_the_tail(writing: Appen
     assert await of_den(writing, 0, entries=128, most=4) == Found("many")
 
 
-async def test_too_much_in_one_log_is_said_of_that_one_alone(writing: Appending) -> None:
-    await spoken(writing, 9)
+async def test_the_limit_is_for_all_logs_together(writing: Appending) -> None:
+    den = await spoken(writing, 9)
     attic = await spoken(writing, 2, ATTIC)
-    _, answers = await missed(writing, (DEN, 0), (ATTIC, 0), entries=2, most=5)
-    assert answers == [Found("many"), Found("tail", attic[-1], tuple(attic), (0, 1))]
+    for most in (11, 12):
+        _, answers = await missed(writing, (DEN, 0), (ATTIC, 0), entries=2, most=most)
+        assert answers[1] == Found("tail", attic[-1], tuple(attic), (0, 1))
+        assert (answers[0].word, answers[0].clocks) == ("part", tuple(den[:2]))
+    for most, first in ((10, "part"), (9, "part"), (8, "many"), (1, "many")):
+        _, answers = await missed(writing, (DEN, 0), (ATTIC, 0), entries=2, most=most)
+        assert [each.word for each in answers] == [first, "many"]
 
 
 # --- some of it is gone ------------------------------------------------------------------------------------

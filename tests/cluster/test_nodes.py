@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,8 @@ class Member:
     metrics: Metrics
     store: Store
     losses: int = 0
+    went_back: bool = False
+    silences: int = 0
     connections: int = 0
     delivered: int = 0
     alive_s: float = 0.0
@@ -74,8 +77,14 @@ class Registry:
         store, keys = Store(url or self.redis.url, timeout_s), Keys(self._prefix)
         node, metrics = Node(url="http://127.0.0.1:1", started_at=started_at), Metrics()
 
-        async def lost() -> None:
+        async def lost(went_back: bool) -> None:
             member.losses += 1
+            member.went_back = went_back
+
+        holes: list[int] = []
+
+        def silent() -> None:
+            member.silences += 1
 
         async def nothing() -> None:
             pass
@@ -91,6 +100,8 @@ class Registry:
             confirmed_after_s=confirmed_after_s,
             on_beat=nothing,
             on_data_loss=lost,
+            on_silence=silent,
+            on_hole=holes.append,
         )
         member = Member(nodes, node, keys, metrics, store)
         nodes.alive_s = nodes.now_s = lambda: member.alive_s
@@ -556,6 +567,7 @@ async def test_a_heartbeat_that_redis_lost_is_noticed_once(registry: Registry, h
         registry.redis.command("HSET", one.keys.nodes, one.node.node_id, to_json(record | {"beat": 2}))
     await one.beat()
     assert (one.losses, one.metrics.data_losses) == (1, 1)
+    assert one.went_back == (how == "older"), "where it was emptied there is nothing to recover from"
     await one.beat(3)
     assert (one.losses, one.metrics.data_losses) == (1, 1)
 
@@ -593,6 +605,27 @@ async def test_an_unanswered_heartbeat_is_no_lost_data(registry: Registry, reque
         record = record_of(registry, one)
         assert record is not None
         assert record["beat"] == 4
+
+
+async def test_who_was_not_answered_for_half_a_lease_is_told_that_others_may_have_buried_it(
+    registry: Registry,
+) -> None:
+    async with redis_proxy(registry.redis.port) as proxy:
+        one = registry.member(url=proxy.url, lease_s=0.4)
+        await one.beat(2)
+        assert one.silences == 0
+        proxy.refusing = True
+        proxy.cut_all()
+        cut_s = time.monotonic()
+        while time.monotonic() - cut_s < 0.25:
+            with pytest.raises((RedisError, *CONNECTION_ERRORS)):
+                await one.beat()
+            assert one.silences == 0, "there is nobody to ask yet"
+        proxy.refusing = False
+        await one.beat()
+        assert (one.silences, one.losses) == (1, 0)
+        await one.beat(2)
+        assert one.silences == 1
 
 
 # --- processes ---------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 -- What a socket that comes back has missed: of each of its logs the entries behind a clock.
 -- KEYS 1 clock, then for each log: stream, last
--- ARGV 1 entries to return of each log, 2 entries that there may be at most of each, or '' where that was asked
---      before, 3 bytes to return of each log, and what makes them full, from 4 on for each log the clock behind
+-- ARGV 1 entries to return of each log, 2 entries that there may be at most in all of them together, or '' where that
+--      was asked before, 3 bytes to return of each log, and what makes them full, from 4 on for each log the clock behind
 --      which it is read
 -- Returns the clock now, then for each log one of
 --   {'tail', last, id, body, ...}   all of them; `last` is the log's newest clock
@@ -11,14 +11,14 @@
 local PAGE = 64
 local wanted, most, bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 
--- Counts on from `from` to the log's end, or until there are more than `most`.
+-- Whether there are more than may be, with `count` of this log and those behind `from`. Less may be in the others.
 local function too_many(log, from, count)
-  while count <= most do
+  most = most - count
+  while most >= 0 and from do
     local entries = redis.call('XRANGE', log, '(' .. from .. '-0', '+', 'COUNT', PAGE)
-    if #entries == 0 then return false end
-    count, from = count + #entries, string.match(entries[#entries][1], '^%d+')
+    most, from = most - #entries, #entries > 0 and string.match(entries[#entries][1], '^%d+')
   end
-  return true
+  return most < 0
 end
 
 local function missed(log, last, from)
@@ -34,7 +34,7 @@ local function missed(log, last, from)
       at, left = id, left - #fields[4]
       if id == last then
         found[1] = 'tail'
-        if most and (#found - 2) / 2 > most then return {'many'} end
+        if most and too_many(log, nil, (#found - 2) / 2) then return {'many'} end
         return found
       end
       if left <= 0 then break end
@@ -50,6 +50,8 @@ for at = 4, #ARGV do
   local last = redis.call('GET', KEYS[key + 1]) or '0'
   if tonumber(last) <= tonumber(ARGV[at]) then
     answer[at - 2] = {'tail', last}
+  elseif most and most < 0 then
+    answer[at - 2] = {'many'}
   else
     answer[at - 2] = missed(KEYS[key], last, ARGV[at])
   end
