@@ -22,7 +22,7 @@ from .measure.stay import Stay
 from .message import Message
 
 RETRY_S = 1.0
-LATE_S = 0.001  # who is so late need not sleep
+LOOK_S = 0.05  # how often who has no connection looks for one, before it says anything
 IDLE_S = 0.5  # how often who waits for nothing looks whether the run ends
 
 
@@ -292,13 +292,11 @@ class Person(User):
         return not self.generator.finishing
 
     def wait_until(self, at_s: float) -> None:
-        """Sleeps until that time of the master's clock."""
-        wait_s = at_s - self.generator.clock.now_s()
-        if wait_s > LATE_S:
-            gevent.sleep(wait_s)
+        """Sleeps until that time of the master's clock; who is late lets others have their turn all the same."""
+        gevent.sleep(max(0.0, at_s - self.generator.clock.now_s()))
 
     def _answered(self) -> float:
-        while self._under_way and not self.generator.finishing:
+        while (self._under_way or not self.client.is_connected) and not self.generator.finishing:
             self._answer.clear()
-            self._answer.wait(IDLE_S)
+            self._answer.wait(IDLE_S if self._under_way else LOOK_S)
         return self.generator.clock.now_s()

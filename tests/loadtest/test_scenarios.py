@@ -67,6 +67,13 @@ async def test_a_closed_loop_sends_when_it_is_answered(cluster: str, tmp_path: P
     assert outcome.report["latencies"]["ack"]["count"] == outcome.count("sent")
 
 
+async def test_a_closed_loop_waits_for_the_connection_it_lost(cluster: str, tmp_path: Path) -> None:
+    storms = ("--tags", "reconnect_storm", "--recover", "--storm-every", "2")
+    outcome = await run(cluster, tmp_path, "--loop", "closed", *storms)
+    assert outcome.count("reconnects") > 0
+    assert outcome.count("sent") > 100
+
+
 async def test_whispers_reach_two(cluster: str, tmp_path: Path) -> None:
     outcome = await run(cluster, tmp_path, "--tags", "whisper")
     assert outcome.count("expected") == 2 * outcome.count("sent") > 100
