@@ -22,6 +22,8 @@ async def stock(
     client = await js.open(url, auth=auth, transports=WAYS[way], **(PATIENCE | options))
     if room:
         await client.wait_for("changename")
+    # One that is cut in the middle of its upgrade notices only when a ping is late.
+    await client.wait_until(lambda: client.transport == WAYS[way][-1], what="upgrade")
     return client
 
 
