@@ -232,6 +232,7 @@ class Delivery:
     def _dismiss(self, room: LocalRoom, socket: LocalSocket) -> None:
         self._fanout.settle(socket)
         del room.sockets[socket.sid]
+        socket.farewells.pop(room.room, None)
         if socket.rooms.pop(room.room, None) is not None:
             self.release(room)
 

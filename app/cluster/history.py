@@ -8,7 +8,7 @@ clients are started over by `cluster.restorer`; those that are away meet the not
 import asyncio
 import logging
 
-from ..errors import StoreError
+from ..errors import StoreError, StoreUnavailable
 from ..settings import Settings
 from ..store.keys import Keys
 from ..store.redis import Store
@@ -27,6 +27,7 @@ class History:
 
     def __init__(self, settings: Settings, store: Store, keys: Keys, highest: HighestClock) -> None:
         self._known_for_s = settings.log_max_age_s  # nothing older is replayed anyhow
+        self._noted_within_s = settings.append_timeout_s
         self._store = store
         self._keys = keys
         self._highest = highest
@@ -48,7 +49,11 @@ class History:
     async def broken_until(self) -> int:
         """The clock up to which entries may be lost; 0 where none are. Raises StoreUnavailable."""
         if self._noting is not None:
-            await asyncio.shield(self._noting)
+            try:
+                async with asyncio.timeout(self._noted_within_s):
+                    await asyncio.shield(self._noting)
+            except TimeoutError:
+                raise StoreUnavailable("what Redis has lost could not be noted") from None
         return int(await self._store.answer(self._store.client.get(self._keys.broken)) or 0)
 
     async def stop(self) -> None:

@@ -88,6 +88,7 @@ class LocalSocket(Cursor):
         "doomed",
         "eio_sid",
         "entered",
+        "farewells",
         "generation",
         "held",
         "leaving",
@@ -109,6 +110,7 @@ class LocalSocket(Cursor):
         self.connection: Any = None  # the fan-out's own
         self.generation = 1
         self.rooms: dict[RoomId, LocalRoom] = {}
+        self.farewells: dict[RoomId, str] = {}  # what is told in its rooms when it leaves, where that is anything
         self.held: list[Packet] | None = []  # what came before the client was told that it is connected
         self.entered = 0  # clock at which it became one of everybody; 0 until Redis has said that it is ours
         self.doomed = False  # to be disconnected as soon as it is connected

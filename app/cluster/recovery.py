@@ -150,7 +150,7 @@ class Recovery:
         if taken is None:
             self._undo(socket)
             return None
-        socket.entered = session.entered
+        socket.entered, socket.farewells = session.entered, session.farewells
         socket.generation, replay.taken, own_last = taken
         socket.came_back = replay.taken, replay.offset
         replay.own_last = max(replay.own_last, own_last)

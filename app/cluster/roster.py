@@ -86,16 +86,19 @@ class Roster:
             if not tried_before:  # certainly no member; after an unknown outcome it may be one
                 self._not_entered(socket, room)
             raise
+        if entered or room_id not in socket.farewells:  # an answer may have been lost before
+            _keep_farewell(socket, room_id, farewell)
         await self._entered(socket, room, clock)
         return entered
 
     async def restore(self, socket: LocalSocket, room_id: RoomId, nickname: str) -> None:
-        """Makes a socket a member again of a room that Redis has forgotten; nobody is told.
+        """Makes a socket a member again of a room that Redis has forgotten; nobody is told until it leaves.
 
         Raises NicknameTaken, Stale, StoreError.
         """
         joined = encode_body(Joined(socket.sid, nickname, self._node.node_id))
-        await self._submit_enter(socket, room_id, nickname, joined, "", {})
+        farewell = socket.farewells.get(room_id, "")
+        await self._submit_enter(socket, room_id, nickname, joined, farewell, {})
 
     async def _room_for(self, socket: LocalSocket, room_id: RoomId) -> LocalRoom:
         """The room, open, and among the socket's: the entry may come back before the reply does."""
@@ -178,6 +181,7 @@ class Roster:
             lambda reply: _named(reply, nickname),
         )
         if room is not None:
+            _keep_farewell(socket, room_id, farewell)
             await room.reached(clock)
 
     async def leave_here(self, socket: LocalSocket, room_id: RoomId) -> None:
@@ -241,6 +245,14 @@ class Roster:
         found = await self._store.answer(self._store.client.zrevrange(self._keys.rooms, 0, -1, withscores=True))
         rooms = {room_of_field(field.decode()): int(count) for field, count in found}
         return {room: count for room, count in rooms.items() if namespace in (None, room.namespace)}
+
+
+def _keep_farewell(socket: LocalSocket, room_id: RoomId, farewell: str) -> None:
+    """Where Redis is emptied, this node is the only one that knows it."""
+    if farewell:
+        socket.farewells[room_id] = farewell
+    else:
+        socket.farewells.pop(room_id, None)
 
 
 def _fields(data: Mapping[str, object]) -> list[str]:

@@ -21,7 +21,7 @@ from .writer import Writer
 
 logger = logging.getLogger(__name__)
 
-ROOM, LAPSED = b"r:", b"x:"
+ROOM, LAPSED, FAREWELL = b"r:", b"x:", b"f:"
 # A client that is not sent what it has missed within this time, its connect handler's included, is cut off, and
 # goes on from where it then is.
 REPLAY_MAX_S = 60
@@ -38,6 +38,7 @@ class Session:
     lineage: str  # "" where its client cannot come back
     entered: int  # clock at which it became one of everybody
     rooms: dict[RoomId, int]  # its rooms -> clock at which it entered
+    farewells: dict[RoomId, str]  # what is told in its rooms when it leaves
     lapsed: dict[RoomId, tuple[int, str]]  # rooms it left while away -> entered, nickname
     stays: list[tuple[RoomId, int, int]]  # in rooms it has left otherwise: entered, left
     unproven: int  # clock before which it may have had stays that are not known any more
@@ -146,6 +147,7 @@ def _session(sid: str, fields: dict[bytes, bytes]) -> Session:
         fields.get(b"l", b"").decode(),
         int(fields.get(b"e", 0)),
         {room: int(entered) for room, entered in rooms(ROOM).items()},
+        rooms(FAREWELL),
         {room: (int(entered), nickname) for room, (entered, nickname) in lapsed.items()},
         [_stay(line) for line in fields.get(b"y", b"").decode().splitlines()],
         int(fields.get(b"u", 0)),

@@ -40,7 +40,7 @@ class Vigil:
         """Whether it is certain that this node's sockets are its own."""
         now_s = time.monotonic()
         asleep_s, self._awake_s = now_s - self._awake_s, now_s
-        if asleep_s > self._stopped_s and self._verifying is None:
+        if asleep_s > self._stopped_s:
             logger.warning("this process did not run for %.1f s; checking which sockets it still has", asleep_s)
             self.doubt()
         return self._verifying is None

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.recovery.people import stock, told
 from tests.support.cluster import RunningCluster, running_cluster
 from tests.support.eventually import eventually
 from tests.support.js_client import JsClient, JsClients
@@ -78,6 +79,23 @@ async def test_an_emptied_redis_is_noticed_and_everybody_comes_back(
         await assert_all_hear(clients, ["3", "4"])
         assert all("lost" in node.log() for node in cluster.nodes)
         assert not any("Traceback" in node.log() for node in cluster.nodes)
+
+
+async def test_who_does_not_come_back_to_an_emptied_redis_leaves_with_one_text(
+    own_redis: RedisServer, key_prefix: str
+) -> None:
+    async with running_cluster(own_redis.url, key_prefix, 2, LOCALE="en") as cluster, JsClients() as js:
+        bob = await stock(js, cluster[0].url, "den", "bob")
+        ann = await stock(js, cluster[1].url, "den", "ann", reconnection=False)
+        ann.send("changename", {"nickname": "anna"})
+        await stock(js, cluster[1].url, "den", "cat", reconnection=False)
+        await bob.wait_until(lambda: {"cat has joined.", "ann is now called anna."} <= set(told(bob)))
+        own_redis.command("FLUSHALL")
+        await bob.wait_connected(connects=2, within_s=WITHIN_S)
+        left = {"anna has left.", "cat has left."}
+        await bob.wait_until(lambda: left <= set(told(bob)), WITHIN_S)
+        await say(bob, "1")
+        assert sorted(text for text in told(bob) if text.endswith(" has left.")) == sorted(left)
 
 
 async def test_an_emptied_redis_is_noticed_by_the_next_message(own_redis: RedisServer, key_prefix: str) -> None:

@@ -3,131 +3,23 @@
 import asyncio
 import contextlib
 import signal
-import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from redis.exceptions import RedisError
 
 from app.cluster import nodes as nodes_module
-from app.cluster.nodes import UNSURE_S, Nodes
+from app.cluster.nodes import UNSURE_S
 from app.cluster.supervision import end
 from app.errors import StoreUnavailable
-from app.metrics import Metrics
-from app.node import Node
-from app.store.keys import Keys
-from app.store.redis import CONNECTION_ERRORS, Store
-from app.wire import Canary, decode, from_json, to_json
+from app.store.redis import CONNECTION_ERRORS
+from app.wire import Canary, decode, to_json
 from tests.store.redis_proxy import Between, Cut, redis_proxy
 from tests.support.cluster import running_cluster
 from tests.support.eventually import eventually, steadily
 from tests.support.redis_server import RedisServer
 
-
-@dataclass(slots=True)
-class Member:
-    """One node's registry, beaten by hand; what it noticed is kept."""
-
-    nodes: Nodes
-    node: Node
-    keys: Keys
-    metrics: Metrics
-    store: Store
-    losses: int = 0
-    went_back: bool = False
-    silences: int = 0
-    connections: int = 0
-    delivered: int = 0
-    alive_s: float = 0.0
-    loops: list["asyncio.Task[None]"] = field(default_factory=list)
-
-    async def sees(self, *others: "Member") -> list[bool]:
-        """Whether each of the others is alive for this one; False also where it is not in the registry."""
-        found = {record.node_id: self.nodes.is_alive(record) for record in await self.nodes.all()}
-        return [found.get(other.node.node_id, False) for other in others]
-
-    async def beat(self, times: int = 1) -> None:
-        for _ in range(times):
-            await self.nodes.beat()
-            self.alive_s += 1
-
-    def run(self) -> None:
-        self.loops.append(asyncio.create_task(self.nodes.run()))
-
-
-class Registry:
-    """Makes members of one cluster."""
-
-    def __init__(self, redis: RedisServer, key_prefix: str) -> None:
-        self.redis = redis
-        self._prefix = key_prefix
-        self._made: list[Member] = []
-
-    def member(
-        self,
-        *,
-        url: str = "",
-        lease_s: float = 5.0,
-        timeout_s: float = 0.3,
-        started_at: str = "2026-01-01",
-        confirmed_after_s: float = 3.0,
-    ) -> Member:
-        store, keys = Store(url or self.redis.url, timeout_s), Keys(self._prefix)
-        node, metrics = Node(url="http://127.0.0.1:1", started_at=started_at), Metrics()
-
-        async def lost(went_back: bool) -> None:
-            member.losses += 1
-            member.went_back = went_back
-
-        holes: list[int] = []
-
-        def silent() -> None:
-            member.silences += 1
-
-        async def nothing() -> None:
-            pass
-
-        nodes = Nodes(
-            store,
-            keys,
-            node,
-            metrics,
-            lease_s=lease_s,
-            connections=lambda: member.connections,
-            delivered=lambda: member.delivered,
-            confirmed_after_s=confirmed_after_s,
-            on_beat=nothing,
-            on_data_loss=lost,
-            on_silence=silent,
-            on_hole=holes.append,
-        )
-        member = Member(nodes, node, keys, metrics, store)
-        nodes.alive_s = nodes.now_s = lambda: member.alive_s
-        self._made.append(member)
-        return member
-
-    async def close(self) -> None:
-        for member in self._made:
-            for loop in member.loops:
-                while not loop.done():  # not once: see the test of cancelling below
-                    loop.cancel()
-                    await asyncio.wait([loop], timeout=0.1)
-            await member.store.aclose()
-
-
-@pytest.fixture
-async def registry(own_redis: RedisServer, key_prefix: str) -> AsyncIterator[Registry]:
-    registry = Registry(own_redis, key_prefix)
-    yield registry
-    await registry.close()
-
-
-def record_of(registry: Registry, member: Member) -> dict[str, Any] | None:
-    text = registry.redis.command("HGET", member.keys.nodes, member.node.node_id)
-    return from_json(text) if text else None
-
+from .registry import Member, Registry, record_of
 
 # --- beating -----------------------------------------------------------------------------------------------
 
@@ -545,87 +437,6 @@ async def test_finding_needs_redis_for_a_new_node_only(registry: Registry) -> No
     registry.redis.kill()
     assert await one.nodes.find(other.node.node_id) is not None
     assert await one.nodes.find("00000000") is None
-
-
-# --- lost data ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("how", ["hdel", "flushall", "older", "another epoch"])
-async def test_a_heartbeat_that_redis_lost_is_noticed_once(registry: Registry, how: str) -> None:
-    one = registry.member()
-    await one.beat(3)
-    assert one.losses == 0
-    record = record_of(registry, one)
-    if how == "hdel":
-        registry.redis.command("HDEL", one.keys.nodes, one.node.node_id)
-    elif how == "flushall":
-        registry.redis.command("FLUSHALL")
-    elif how == "another epoch":
-        registry.redis.command("SET", one.keys.epoch, "another")
-    else:
-        assert record is not None
-        registry.redis.command("HSET", one.keys.nodes, one.node.node_id, to_json(record | {"beat": 2}))
-    await one.beat()
-    assert (one.losses, one.metrics.data_losses) == (1, 1)
-    assert one.went_back == (how == "older"), "where it was emptied there is nothing to recover from"
-    await one.beat(3)
-    assert (one.losses, one.metrics.data_losses) == (1, 1)
-
-
-async def test_all_nodes_know_redis_by_one_epoch_until_it_was_emptied(registry: Registry) -> None:
-    one, other = registry.member(), registry.member()
-    await asyncio.gather(one.beat(), other.beat())
-    epoch = registry.redis.command("GET", one.keys.epoch)
-    await one.beat(2)
-    assert one.nodes.epoch == other.nodes.epoch == epoch.encode()
-    registry.redis.command("FLUSHALL")
-    await asyncio.gather(one.beat(), other.beat())
-    assert one.nodes.epoch == other.nodes.epoch
-    assert one.nodes.epoch not in (b"", epoch.encode())
-    assert (one.losses, other.losses) == (1, 1)
-
-
-async def test_a_first_heartbeat_has_nothing_to_lose(registry: Registry) -> None:
-    one = registry.member()
-    await one.beat()
-    assert one.losses == 0
-
-
-@pytest.mark.parametrize("request_bytes", [0, 10**6], ids=["never done", "done"])
-async def test_an_unanswered_heartbeat_is_no_lost_data(registry: Registry, request_bytes: int) -> None:
-    async with redis_proxy(registry.redis.port) as proxy:
-        one = registry.member(url=proxy.url)
-        await one.beat(2)
-        for _ in range(3):
-            proxy.once(Cut(request_bytes), containing=b"HSET")
-            with pytest.raises((RedisError, *CONNECTION_ERRORS)):
-                await one.beat()
-        await one.beat(2)
-        assert one.losses == 0
-        record = record_of(registry, one)
-        assert record is not None
-        assert record["beat"] == 4
-
-
-async def test_who_was_not_answered_for_half_a_lease_is_told_that_others_may_have_buried_it(
-    registry: Registry,
-) -> None:
-    async with redis_proxy(registry.redis.port) as proxy:
-        one = registry.member(url=proxy.url, lease_s=0.4)
-        await one.beat(2)
-        assert one.silences == 0
-        proxy.refusing = True
-        proxy.cut_all()
-        cut_s = time.monotonic()
-        while time.monotonic() - cut_s < 0.25:
-            with pytest.raises((RedisError, *CONNECTION_ERRORS)):
-                await one.beat()
-            assert one.silences == 0, "there is nobody to ask yet"
-        proxy.refusing = False
-        await one.beat()
-        assert (one.silences, one.losses) == (1, 0)
-        await one.beat(2)
-        assert one.silences == 1
 
 
 # --- processes ---------------------------------------------------------------------------------------------

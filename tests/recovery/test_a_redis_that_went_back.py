@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from app.store.keys import Keys
+from app.wire import from_json
 from tests.support.cluster import running_cluster
 from tests.support.eventually import eventually
 from tests.support.js_client import JsClients
@@ -15,9 +17,20 @@ from .people import away, back, say, stock, told, witness
 pytestmark = pytest.mark.time_limit(90)
 
 
-@pytest.mark.parametrize("seconds", [0, 3], ids=["less than a heartbeat", "some seconds"])
+async def beaten(redis: RedisServer, key_prefix: str, times: int) -> None:
+    """Waits for so many heartbeats of the only node."""
+
+    def beat() -> int:
+        (record,) = redis.command("HVALS", Keys(key_prefix).nodes)
+        return int(from_json(record)["beat"])
+
+    before = beat()
+    await eventually(lambda: beat() >= before + times, 10)
+
+
+@pytest.mark.parametrize("beats", [0, 3], ids=["less than a heartbeat", "some heartbeats"])
 async def test_who_was_away_is_not_told_that_it_missed_nothing(
-    own_redis: RedisServer, key_prefix: str, seconds: int
+    own_redis: RedisServer, key_prefix: str, beats: int
 ) -> None:
     async with (
         running_cluster(own_redis.url, key_prefix, 1, LOCALE="en", LEAVE_GRACE_S="30") as cluster,
@@ -33,7 +46,7 @@ async def test_who_was_away_is_not_told_that_it_missed_nothing(
         await say(bob, "two")
         older = await asyncio.to_thread(own_redis.snapshot)
         await say(bob, "lost")
-        await asyncio.sleep(seconds)
+        await beaten(own_redis, key_prefix, beats)
         await asyncio.to_thread(own_redis.restore, older)
         await bob.wait_connected(2, 20)
         assert not bob.recovered
@@ -51,6 +64,30 @@ async def test_who_was_away_is_not_told_that_it_missed_nothing(
         await back(ann, 3)
         assert ann.recovered, "history is whole from there on"
         await ann.wait_until(lambda: told(ann)[-1:] == ["bob : six"])
+
+
+async def test_who_has_come_back_over_a_hole_before_it_was_known_starts_anew(
+    own_redis: RedisServer, key_prefix: str
+) -> None:
+    async with (
+        running_cluster(own_redis.url, key_prefix, 1, LOCALE="en", LEAVE_GRACE_S="30") as cluster,
+        JsClients() as js,
+        Door(cluster[0].url) as door,
+    ):
+        bob = await stock(js, cluster[0].url, "den", "bob")
+        ann = await stock(js, door.url, "den", "ann")
+        door.shut()
+        await away(ann, door.cut)
+        await say(bob, "one")
+        door.lead_to(cluster[0].url)
+        await back(ann, 2)
+        assert ann.recovered
+        await ann.wait_until(lambda: told(ann)[-1:] == ["bob : one"])
+        keys = Keys(key_prefix)
+        own_redis.command("SET", keys.broken, own_redis.command("GET", keys.clock))  # as another node does
+        await back(ann, 3)
+        assert not ann.recovered
+        assert not bob.disconnects, "it was never away"
 
 
 async def test_who_left_in_what_was_lost_is_no_ghost(own_redis: RedisServer, key_prefix: str) -> None:
