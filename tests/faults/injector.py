@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
+from tests.store.redis_proxy import RedisProxy
 from tests.support.cluster import ClusterNode, RunningCluster
 from tests.support.redis_server import RedisServer
 
@@ -21,13 +22,23 @@ Say = Callable[[str], None]
 
 
 class Injector:
-    """`done`: kind -> how many faults of it there were; `last_s`: when the last one was over, monotonic."""
+    """`ways`: each node's own to Redis. `done`: kind -> how many faults of it there were; `last_s`: when the last
+    one was over, monotonic."""
 
-    def __init__(self, cluster: RunningCluster, redis: RedisServer, crowd: Crowd, seed: int, say: Say) -> None:
+    def __init__(
+        self,
+        cluster: RunningCluster,
+        redis: RedisServer,
+        ways: Sequence[RedisProxy],
+        crowd: Crowd,
+        seed: int,
+        say: Say,
+    ) -> None:
         self.done: dict[str, int] = {}
         self.last_s = time.monotonic()
         self._cluster = cluster
         self._redis = redis
+        self._ways = ways
         self._crowd = crowd
         self._chance = random.Random(seed)
         self._say = say
@@ -35,6 +46,7 @@ class Injector:
         self._inflict: dict[str, Callable[[Fault], Awaitable[str]]] = {
             schedule.NODE_KILL: self._kill_node,
             schedule.NODE_FREEZE: self._freeze_node,
+            schedule.NODE_CUT_OFF: self._cut_node_off,
             schedule.REDIS_CUT: self._cut_redis,
             schedule.REDIS_FREEZE: self._freeze_redis,
             schedule.REDIS_RESTART: self._restart_redis,
@@ -79,6 +91,16 @@ class Injector:
         finally:
             node.send(signal.SIGCONT)
         return f"node {fault.node} stopped for {fault.lasts_s:g} s{cut}{gone}"
+
+    async def _cut_node_off(self, fault: Fault) -> str:
+        way = self._ways[fault.node]
+        way.refusing = True
+        way.cut_all()
+        try:
+            cut = await self._last(fault)
+        finally:
+            way.refusing = False
+        return f"node {fault.node} cut off from Redis for {fault.lasts_s:g} s{cut}"
 
     async def _cut_redis(self, fault: Fault) -> str:
         cut = await asyncio.to_thread(self._redis.kill_connections)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from tests.store.redis_proxy import RedisProxy, redis_proxy
 from tests.support.cluster import CLUSTERKIT, RunningCluster, running_cluster
 from tests.support.eventually import eventually
 from tests.support.machine import find_haproxy, find_node, find_node_modules
@@ -82,6 +83,7 @@ class Parts:
     """What a run is made of, while it runs."""
 
     redis: RedisServer
+    ways: list[RedisProxy]  # each node's own to Redis
     cluster: RunningCluster
     crowd: Crowd
 
@@ -116,7 +118,7 @@ async def _run(plan: Plan, made: Parts, progress: Say) -> tuple[dict[str, int], 
     crowd = made.crowd
     await crowd.all_connected()
     progress(f"{len(crowd.histories)} clients are connected")
-    injector = Injector(made.cluster, made.redis, crowd, plan.seed, progress)
+    injector = Injector(made.cluster, made.redis, made.ways, crowd, plan.seed, progress)
     crowd.send()
     ends_s = time.monotonic() + plan.sends_s
     await injector.run(plan.faults)
@@ -136,11 +138,13 @@ async def parts(plan: Plan, folder: Path) -> AsyncIterator[Parts]:
         find()
     with RedisServer(appendonly="yes", appendfsync="always") as redis:
         try:
-            nodes = running_cluster(
-                redis.url, f"faults-{uuid4().hex[:12]}", NODES, folder=folder, program=plan.program, **SETTINGS
-            )
-            async with nodes as cluster, haproxy(cluster.nodes, folder) as url, crowd(url, Pace()) as clients:
-                yield Parts(redis, cluster, clients)
+            async with contextlib.AsyncExitStack() as stack:
+                ways = [await stack.enter_async_context(redis_proxy(redis.port)) for _ in range(NODES)]
+                urls, prefix = [way.url for way in ways], f"faults-{uuid4().hex[:12]}"
+                nodes = running_cluster(urls, prefix, NODES, folder=folder, program=plan.program, **SETTINGS)
+                cluster = await stack.enter_async_context(nodes)
+                url = await stack.enter_async_context(haproxy(cluster.nodes, folder))
+                yield Parts(redis, ways, cluster, await stack.enter_async_context(crowd(url, Pace())))
         finally:
             shutil.copy(redis.folder / REDIS_LOG, folder)
 

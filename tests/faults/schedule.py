@@ -9,19 +9,23 @@ from dataclasses import dataclass
 
 NODE_KILL = "node_kill"  # SIGKILL of a node, and its return
 NODE_FREEZE = "node_freeze"  # SIGSTOP of a node for longer than its lease
+NODE_CUT_OFF = "node_cut_off"  # one node's own way to Redis, for longer than its lease
 REDIS_CUT = "redis_cut"  # CLIENT KILL of every Redis connection
 REDIS_FREEZE = "redis_freeze"  # SIGSTOP of Redis
 REDIS_RESTART = "redis_restart"  # SIGKILL of Redis, and its return with its append-only data
 CLIENT_CUT = "client_cut"  # TCP connections between clients and their nodes
 ROLLING_RESTART = "rolling_restart"  # SIGTERM of each node in turn
-KINDS = (NODE_KILL, NODE_FREEZE, REDIS_CUT, REDIS_FREEZE, REDIS_RESTART, CLIENT_CUT, ROLLING_RESTART)
+KINDS = (
+    *(NODE_KILL, NODE_FREEZE, NODE_CUT_OFF, REDIS_CUT, REDIS_FREEZE, REDIS_RESTART),
+    *(CLIENT_CUT, ROLLING_RESTART),
+)
 
 # From the beginning of one fault to that of the next; a fault that lasts longer delays the next.
 PAUSE_S = (6.0, 12.0)
 # Of which the pause behind a fault is at least so long: the clients are to come back between most of them.
 REST_S = 2.0
 KILL_LASTS_S = (1.0, 8.0)
-FREEZE_LASTS_S = 8.0  # the lease is 5 s
+FREEZE_LASTS_S = CUT_OFF_LASTS_S = 8.0  # the lease is 5 s
 # Redis: one that clients get over with their acknowledgements' time, one in which they try again, and in which
 # every node stops being ready.
 REDIS_FREEZE_LASTS_S = (3.0, 7.0)
@@ -75,6 +79,7 @@ def _fault(chance: random.Random, kind: str, pause_s: float, nodes: int, *, vani
     lasts_s, cut = {
         NODE_KILL: (chance.uniform(*KILL_LASTS_S), half_way),
         NODE_FREEZE: (FREEZE_LASTS_S, half_way),
+        NODE_CUT_OFF: (CUT_OFF_LASTS_S, half_way),
         REDIS_FREEZE: (chance.choice(REDIS_FREEZE_LASTS_S), half_way),
         ROLLING_RESTART: (ROLLING_RESTART_LASTS_S, 0),
         CLIENT_CUT: (0.0, clients),

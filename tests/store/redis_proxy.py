@@ -78,7 +78,11 @@ class RedisProxy:
         if self.refusing:
             writer.close()
             return
-        redis_reader, redis_writer = await asyncio.open_connection("127.0.0.1", self._redis_port)
+        try:
+            redis_reader, redis_writer = await asyncio.open_connection("127.0.0.1", self._redis_port)
+        except OSError:  # Redis is down
+            writer.transport.abort()
+            return
         link = _Link(self, reader, writer, redis_reader, redis_writer)
         self._links.add(link)
         try:

@@ -113,7 +113,7 @@ class RunningCluster:
 
 @contextlib.asynccontextmanager
 async def running_cluster(
-    redis_url: str,
+    redis_url: str | Sequence[str],
     key_prefix: str,
     nodes: int = 3,
     *,
@@ -123,11 +123,12 @@ async def running_cluster(
 ) -> AsyncIterator[RunningCluster]:
     """Runs a cluster while the block does. `settings` are environment variables, as LOCALE="en".
 
-    The nodes' logs are in `folder`, or else in one that goes with the block.
+    `redis_url`: one for all nodes, or each one's own way to the same Redis. The nodes' logs are in `folder`, or
+    else in one that goes with the block.
     """
     port = free_ports(nodes + 1)
+    urls = [redis_url] * nodes if isinstance(redis_url, str) else redis_url
     env = {
-        "REDIS_URL": redis_url,
         "KEY_PREFIX": key_prefix,
         "PORT": str(port),
         "LOG_LEVEL": "info",
@@ -135,8 +136,8 @@ async def running_cluster(
     with tempfile.TemporaryDirectory(prefix="clusterkit-nodes-") as passing:
         logs = folder or Path(passing)
         made = [
-            ClusterNode(number, port + 1 + number, env, logs / f"node-{number}.log", program)
-            for number in range(nodes)
+            ClusterNode(number, port + 1 + number, env | {"REDIS_URL": url}, logs / f"node-{number}.log", program)
+            for number, url in enumerate(urls)
         ]
         cluster = RunningCluster(f"http://127.0.0.1:{port}", made)
         try:
