@@ -24,8 +24,8 @@ ROOMS = 50
 MISSED = 40  # in each room
 PADDING = "x" * 500
 WITHIN_S = 60.0
-# No message of the others may take longer, which a node that only replays would exceed at once: reading and sending
-# all that was missed takes it several seconds. What latency is usual is the benchmark's matter.
+# No message of the others may take longer, which a node that only replays would exceed at once: reading and
+# sending all that was missed takes it several seconds. What latency is usual is the benchmark's matter.
 STALL_S = 1.0
 QUIET_S = 1.0  # to compare with
 
