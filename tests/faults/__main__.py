@@ -21,8 +21,8 @@ DESCRIPTION = """\
 Break a cluster on purpose, and check what its clients saw.
 
 Three nodes behind haproxy, forty clients that send numbered messages, and a schedule of faults made from the
-seed: nodes killed, stopped and restarted, Redis cut off, stopped and restarted, clients cut off. The last line
-is one of key=value:
+seed: nodes killed, stopped, cut off from Redis and restarted, Redis cut off, stopped and restarted, clients cut
+off. The last line is one of key=value:
 
   messages     sent                  unknown      of these never acknowledged, neither good nor bad
   receipts     of messages           recovered    reconnects that were told so
