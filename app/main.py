@@ -80,10 +80,12 @@ class Application:
     async def drain(self) -> None:
         """Takes no new clients and ends all connections; the clients come back to another node.
 
-        Before that it serves on for DRAIN_NOTICE_S, while balancers are told to send nobody any more.
+        Before that it serves on for DRAIN_NOTICE_S, while balancers are told to send nobody any more. What it
+        forwards ends, too; those sessions go on by way of another node, or are recovered.
         """
         self.manager.cluster.nodes.draining = True
-        await self.server.drain(self._settings.drain_notice_s, self._settings.drain_spread_s)
+        settings = self._settings
+        await self.server.drain(settings.drain_notice_s, settings.drain_spread_s, self.forwarder.leave)
 
     def _add_chat(self, settings: Settings) -> None:
         texts = TEXTS[settings.locale]
@@ -93,7 +95,7 @@ class Application:
         self.manager.cluster.delivery.roster_changed.append(lists.changed)
 
     def _api(self, admin_token: str) -> list[Route]:
-        exporter = Exporter(self.manager.cluster, admin_token)
+        exporter = Exporter(self.manager.cluster, admin_token, lambda: self.forwarder.websockets)
         return [*Api(self.manager.cluster, admin_token).routes(), Route("/metrics", exporter.metrics)]
 
     async def _find_node(self, node_id: str) -> str | None:

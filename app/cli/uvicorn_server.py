@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -97,10 +98,9 @@ class NodeServer(uvicorn.Server):
         if self._drain is None:
             return
         draining = asyncio.ensure_future(self._drain())
-        ticks = round(self._drain_limit_s / TICK_S)
-        while not draining.done() and ticks and not self.force_exit:
+        until_s = time.monotonic() + self._drain_limit_s
+        while not draining.done() and time.monotonic() < until_s and not self.force_exit:
             await asyncio.wait({draining}, timeout=TICK_S)
-            ticks -= 1
         if not draining.done():
             draining.cancel()
             logger.error("draining was cut short, connections may be left")

@@ -12,6 +12,7 @@ It touches python-socketio's private `_handle_eio_disconnect`, `_handle_connect`
 import asyncio
 import json
 import logging
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,7 @@ from socketio import AsyncServer, packet
 from .. import wire
 from ..errors import ClusterKitError, NotConnected, Stale, StoreError
 from ..transport.engineio_packet import BadMessage
-from ..transport.engineio_server import EngineServer
+from ..transport.engineio_server import Connection, EngineServer
 from ..wire import Packet
 from .environs import Environs
 from .manager import ClusterManager
@@ -99,15 +100,20 @@ class ClusterServer(AsyncServer):  # type: ignore[misc]
     def _engineio_server_class(self) -> type[EngineServer]:
         return EngineServer
 
-    async def drain(self, notice_s: float = 0.0, spread_s: float = 0.0) -> None:
+    async def drain(
+        self,
+        notice_s: float = 0.0,
+        spread_s: float = 0.0,
+        forwarded: Callable[[], Iterable[Connection]] = tuple,
+    ) -> None:
         """Takes no new connection, and after `notice_s` ends every one there is, over at most `spread_s`.
 
-        Stock clients come back, to another node.
+        Stock clients come back, to another node. `forwarded` tells what else ends then.
         """
         self.eio.draining = True
-        await self.eio.emptied(notice_s)
+        await asyncio.sleep(notice_s)
         self.manager.fanout.flush()
-        await self.eio.close_all(spread_s)
+        await self.eio.close_all(spread_s, forwarded())
 
     # --- packets in: `transport.engineio_server.Receiver` ----------------------------------------------------
 

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
@@ -25,6 +25,7 @@ from ..node import Node
 from ..wire import to_json
 from .engineio_packet import OPEN
 from .engineio_socket import EngineSocket
+from .forwarding import END_POLL
 from .opening import Opening
 from .pings import PingWheel
 from .protocol import WebSocketConnection
@@ -35,11 +36,17 @@ logger = logging.getLogger(__name__)
 DRAINING = [("Content-Type", "application/json"), ("Retry-After", "1")]
 # So many sessions end at once at least, and a thousand a second come back to the others.
 BATCH, BATCH_PAUSE_S = 100, 0.1
-EMPTY_LOOKED_AT_S = 0.1
 
 
 class ClientLeft(Exception):
     """The client was gone before its request had come whole; there is nobody to answer."""
+
+
+class Connection(Protocol):
+    """What a node that drains closes."""
+
+    async def close(self, wait: bool = ...) -> None:
+        """Returns when that is done."""
 
 
 class Receiver(Protocol):
@@ -85,6 +92,8 @@ class EngineServer(AsyncServer):  # type: ignore[misc]
 
     async def handle_request(self, scope: Any, receive: Any, send: Any) -> Any:
         """One HTTP request or WebSocket, as ASGI has it."""
+        if any(name == END_POLL for name, _ in scope["headers"]):
+            self._end_poll(scope)
         try:
             return await super().handle_request(scope, receive, send)
         except ClientLeft:
@@ -106,6 +115,12 @@ class EngineServer(AsyncServer):  # type: ignore[misc]
         """Pings nobody any more."""
         self.pings.stop()
         await super().shutdown()
+
+    def _end_poll(self, scope: Any) -> None:
+        """Has a session's poll answered; one that has not come yet, too, since it is on its way."""
+        socket = self.sockets.get(parse_qs(scope["query_string"].decode("latin-1")).get("sid", [""])[0])
+        if isinstance(socket, EngineSocket) and not socket.upgraded and socket.queue.empty():
+            socket.end_poll()
 
     # --- by the ordinary way -------------------------------------------------------------------------------
 
@@ -186,20 +201,14 @@ class EngineServer(AsyncServer):  # type: ignore[misc]
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
-    async def emptied(self, within_s: float) -> None:
-        """Waits until there is no session any more, or the time has passed."""
-        until_s = asyncio.get_running_loop().time() + within_s
-        while self.sockets and asyncio.get_running_loop().time() < until_s:  # noqa: ASYNC110 - ends by time, too
-            await asyncio.sleep(EMPTY_LOOKED_AT_S)
-
-    async def close_all(self, spread_s: float = 0.0) -> None:
+    async def close_all(self, spread_s: float = 0.0, forwarded: Iterable[Connection] = ()) -> None:
         """Takes no new session, ends every one there is, and returns when all handlers were told.
 
         They end in random order, some at a time with pauses of random length, so that not all clients come back at
-        once; that takes `spread_s` at most.
+        once; that takes `spread_s` at most. Among them is what is `forwarded` to other nodes.
         """
         self.draining = True
-        sockets = list(self.sockets.values())
+        sockets: list[Connection] = [*self.sockets.values(), *forwarded]
         random.shuffle(sockets)
         size = max(BATCH, math.ceil(len(sockets) * BATCH_PAUSE_S / spread_s) if spread_s else len(sockets))
         ends = []

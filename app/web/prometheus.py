@@ -6,7 +6,7 @@ asked asks the others too, and every sample says its node. Gauges are read when 
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -49,10 +49,11 @@ class Families(Collector):
 
 
 class Exporter:
-    """The endpoint. `admin_token` guards it where it is not empty."""
+    """The endpoint. `admin_token` guards it where it is not empty; `forwarded` counts forwarded WebSockets."""
 
-    def __init__(self, cluster: Cluster, admin_token: str) -> None:
+    def __init__(self, cluster: Cluster, admin_token: str, forwarded: Callable[[], int]) -> None:
         self._cluster = cluster
+        self._forwarded = forwarded
         self._token = admin_token
         self._check_token = require_token(admin_token)
 
@@ -78,6 +79,7 @@ class Exporter:
         cluster, locals_ = self._cluster, self._cluster.locals
         readiness = cluster.readiness()
         yield "connections", "Engine.IO sessions with a socket here.", len(locals_.by_eio_sid)
+        yield "forwarded_websockets", "WebSockets here of sessions on other nodes.", self._forwarded()
         yield "sockets", "Socket.IO sockets here.", len(locals_.sockets)
         yield "rooms", "Rooms with a member here.", len(locals_.rooms)
         yield "appends_waiting", "Appends that have no answer yet.", cluster.writer.waiting
