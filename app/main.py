@@ -23,7 +23,7 @@ from .chat.texts import TEXTS
 from .chat.userlist import UserLists
 from .hub.manager import ClusterManager
 from .hub.socketio_server import ClusterServer
-from .node import Node
+from .node import Node, url_at
 from .settings import Settings, load_settings
 from .transport.forwarding import Forwarder
 from .transport.protocol import STATE
@@ -42,7 +42,7 @@ class Application:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        url = settings.private_url or f"http://{settings.host}:{settings.port}"
+        url = settings.private_url or url_at(settings.host, settings.port)
         self.manager = ClusterManager(settings, Node(url=url))
         self.server = ClusterServer(
             self.manager, cors_allowed_origins=origin_check(settings.allowed_origins), namespaces=["/"]

@@ -8,10 +8,12 @@ import re
 import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 NODE_ID_CHARS = 8
 # 15 random bytes: 120 bits, the size the Node.js server uses for its session ids.
 ID_BYTES = 15
+EVERY_ADDRESS = ("0.0.0.0", "::")
 _EIO_SID = re.compile(r"[0-9a-f]{8}[A-Za-z0-9_-]{20}")
 _SID = re.compile(r"[A-Za-z0-9_-]{20}")
 _PID = re.compile(r"[A-Za-z0-9_-]{40}")
@@ -54,13 +56,27 @@ def node_of(eio_sid: str) -> str | None:
     return eio_sid[:NODE_ID_CHARS] if _EIO_SID.fullmatch(eio_sid) else None
 
 
-@dataclass(frozen=True, slots=True)
+def url_at(host: str, port: int) -> str:
+    """http://host:port, with brackets where it needs them."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@dataclass(slots=True, eq=False)
 class Node:
     """This worker process."""
 
     url: str = ""  # where other nodes reach this one alone, "http://host:port"
     node_id: str = field(default_factory=new_node_id)
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    everywhere: bool = field(init=False)  # it listens at every address, and must be told one for its `url`
+
+    def __post_init__(self) -> None:
+        self.everywhere = urlsplit(self.url).hostname in EVERY_ADDRESS
+
+    def move(self, host: str) -> bool:
+        """Takes the address that others reach it at into its `url`; tells whether that is news."""
+        former, self.url = self.url, url_at(host, urlsplit(self.url).port or 80)
+        return self.url != former
 
     def new_eio_sid(self) -> str:
         """An Engine.IO session id that says which node owns it."""

@@ -32,7 +32,9 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=1, le=65535, description="Port that all nodes of this machine share.")
     nodes: int = Field(3, ge=1, le=64, description="Nodes that `make up` starts.")
     private_url: str = Field(
-        "", description="Where the other nodes reach this one alone; found by itself when empty."
+        "",
+        description="Where the other nodes reach this one alone; found by itself when empty. Of several gunicorn "
+        "workers only the host, since each has its own port.",
     )
 
     redis_url: str = Field(

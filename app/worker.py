@@ -19,17 +19,18 @@ from typing import Any
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
-from .cli.address import private_url
+from .cli.address import private_url_of_several
 from .cli.log_format import configure_logging
 from .cli.ports import bind_alone
 from .cli.uvicorn_server import NodeServer
-from .errors import ClusterKitError
+from .errors import ClusterKitError, SettingsError
 from .main import NodeApp, create_app
 from .settings import Settings, load_settings
 
 logger = logging.getLogger(__name__)
 
 NOTIFY_S = 1.0
+RESTART_PAUSE_S = 1.0  # gunicorn itself makes none
 
 
 class NodeWorker(Worker):  # type: ignore[misc]
@@ -45,26 +46,35 @@ class NodeWorker(Worker):  # type: ignore[misc]
             signal.signal(ignored, signal.SIG_IGN)
 
     def run(self) -> None:
-        """Serves until told to stop; exits so that gunicorn gives up where it cannot start."""
+        """Serves until told to stop. Where a setting is wrong gunicorn gives up, and ends the workers that serve;
+        after any other error it starts another one.
+        """
         try:
             settings = load_settings()
             configure_logging(settings.log_level)
             own = bind_alone(settings.host, 0)
             asyncio.run(self._serve(settings, own))
-        except ClusterKitError as error:
+        except SettingsError as error:
             logger.error("%s", error)
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
+        except ClusterKitError as error:
+            logger.error("%s", error)
+            sys.exit(1)
 
     async def _serve(self, settings: Settings, own: socket.socket) -> None:
         own_port = own.getsockname()[1]
-        settings = settings.model_copy(update={"private_url": private_url(settings, own_port)})
+        settings = settings.model_copy(update={"private_url": private_url_of_several(settings, own_port)})
         app = create_app(settings) if isinstance(self.wsgi, NodeApp) else self.wsgi
         limit = self.max_requests if self.cfg.max_requests else None
         server = NodeServer(app, settings, limit_max_requests=limit)
         shared = [each.sock for each in self.sockets]
         logger.info("node with pid %d, at %s for the others", self.pid, settings.private_url)
         async with self._heartbeats(server):
-            await server.serve(sockets=[*shared, own])
+            try:
+                await server.serve(sockets=[*shared, own])
+            except ClusterKitError:
+                await asyncio.sleep(RESTART_PAUSE_S)
+                raise
         logger.info("node stopped")
 
     @contextlib.asynccontextmanager

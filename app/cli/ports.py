@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterable
 
 from ..errors import ClusterKitError, SettingsError
+from ..node import url_at
 
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # an address for all -> one that a client can use
 
@@ -42,8 +43,7 @@ def require_free(host: str, ports: Iterable[int]) -> None:
 
 def url_of(host: str, port: int) -> str:
     """The URL by which a client on this machine reaches a server that listens on `host`."""
-    name = WILDCARDS.get(host, host)
-    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+    return url_at(WILDCARDS.get(host, host), port)
 
 
 def _bind(host: str, port: int, *options: int) -> socket.socket:

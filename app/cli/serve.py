@@ -25,7 +25,7 @@ def serve_node(own_port: int | None, app_path: str) -> None:
     app = _create_app(app_path, settings)
     sockets = _bind(settings, own_port)
     ports = " and ".join(str(bound.getsockname()[1]) for bound in sockets)
-    logger.info("node on %s, port %s, at %s for the others", settings.host, ports, settings.private_url)
+    logger.info("node on %s, port %s", settings.host, ports)
     NodeServer(app, settings).run(sockets=sockets)
     logger.info("node stopped")
 

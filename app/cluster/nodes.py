@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from ..errors import StoreUnavailable
 from ..metrics import Metrics
 from ..node import Node, new_sid
+from ..store.bulk import local_host
 from ..store.keys import Keys
 from ..store.redis import CONNECTION_ERRORS, Store
 from ..wire import Canary, encode_body, from_json, to_json
@@ -104,6 +105,7 @@ class Nodes:
         self._answered = asyncio.Event()  # since somebody waited for it
         self.draining = False
         self._left = False
+        self._located = False
         self._beating = asyncio.Lock()
 
     async def run(self) -> None:
@@ -114,6 +116,7 @@ class Nodes:
                 await self.beat()
             except (StoreUnavailable, RedisError, *CONNECTION_ERRORS) as error:
                 logger.warning("heartbeat unanswered: %s", error)
+                self._located = False  # when Redis answers again it may be at another address
             await asyncio.sleep(max(0.0, BEAT_S - (time.monotonic() - started_s)))
 
     async def beat(self) -> None:
@@ -123,7 +126,19 @@ class Nodes:
         """
         async with self._beating:
             if not self._left:
+                if self._node.everywhere and not self._located:
+                    await self._locate()
                 await self._beat_once()
+
+    async def _locate(self) -> None:
+        """Others reach a node that listens everywhere where Redis does."""
+        connection = await self._store.connection()
+        try:
+            if self._node.move(local_host(connection)):
+                logger.info("the other nodes reach this one at %s", self._node.url)
+        finally:
+            await connection.disconnect(nowait=True)
+        self._located = True
 
     async def _beat_once(self) -> None:
         node_id = self._node.node_id

@@ -25,6 +25,13 @@ CHUNK_BYTES = 65_536
 WAITING_BYTES_MAX = 65_536
 
 
+def local_host(connection: Connection) -> str:
+    """The address that Redis sees a connection come from; where that is a Unix socket, this machine's own."""
+    assert connection._writer is not None
+    name = connection._writer.get_extra_info("sockname")
+    return str(name[0]) if isinstance(name, tuple) else "127.0.0.1"
+
+
 class BulkConnection:
     """A connected `connection` of redis-py; its user disconnects that, after any error raised here too.
 

@@ -7,9 +7,8 @@ from urllib.request import urlopen
 import pytest
 import uvicorn
 
-from app.cli.address import private_url
+from app.cli.address import private_url, private_url_of_several
 from app.cli.uvicorn_server import NodeServer
-from app.errors import SettingsError
 from app.settings import load_settings
 from app.transport.protocol import WebSocketConnection
 
@@ -108,29 +107,19 @@ def test_the_own_port_must_differ_from_the_shared_one(start: Start, port: int) -
 
 
 @pytest.mark.parametrize(
-    ("host", "redis_url", "expected"),
-    [
-        ("127.0.0.1", "redis://127.0.0.1:6379/0", "http://127.0.0.1:8081"),
-        ("10.1.2.3", "redis://redis:6379/0", "http://10.1.2.3:8081"),
-        ("0.0.0.0", "unix:///run/redis.sock", "http://127.0.0.1:8081"),
-        ("0.0.0.0", "redis://user:p@127.0.0.1:6379/0", "http://127.0.0.1:8081"),
-        ("0.0.0.0", "redis+sentinel://127.0.0.1:26379,10.0.0.2:26379/main/0", "http://127.0.0.1:8081"),
-        ("::1", "redis://127.0.0.1:6379/0", "http://[::1]:8081"),
-    ],
+    ("host", "expected"), [("10.1.2.3", "http://10.1.2.3:8081"), ("::1", "http://[::1]:8081")]
 )
-def test_the_private_url_is_the_address_others_reach(host: str, redis_url: str, expected: str) -> None:
-    settings = load_settings(host=host, redis_url=redis_url, private_url="")
-    assert private_url(settings, 8081) == expected
+def test_the_private_url_is_the_address_others_reach(host: str, expected: str) -> None:
+    assert private_url(load_settings(host=host, private_url=""), 8081) == expected
+
+
+def test_workers_share_only_the_host_of_a_private_url() -> None:
+    settings = load_settings(host="0.0.0.0", private_url="http://10.0.0.5:80")
+    assert private_url_of_several(settings, 41_001) == "http://10.0.0.5:41001"
 
 
 def test_a_private_url_that_is_set_is_kept() -> None:
     assert private_url(load_settings(private_url="http://10.0.0.5:80"), 8081) == "http://10.0.0.5:80"
-
-
-def test_a_private_url_that_cannot_be_found_is_asked_for() -> None:
-    settings = load_settings(host="0.0.0.0", redis_url="redis://no.such.host.invalid/0")
-    with pytest.raises(SettingsError, match="PRIVATE_URL"):
-        private_url(settings, None)
 
 
 def test_uvicorn_still_has_the_insides_that_are_used() -> None:

@@ -57,13 +57,14 @@ class Registry:
         self,
         *,
         url: str = "",
+        at: str = "http://127.0.0.1:1",
         lease_s: float = 5.0,
         timeout_s: float = 0.3,
         started_at: str = "2026-01-01",
         confirmed_after_s: float = 3.0,
     ) -> Member:
         store, keys = Store(url or self.redis.url, timeout_s), Keys(self._prefix)
-        node, metrics = Node(url="http://127.0.0.1:1", started_at=started_at), Metrics()
+        node, metrics = Node(url=at, started_at=started_at), Metrics()
 
         async def lost(went_back: bool) -> None:
             member.losses += 1

@@ -21,6 +21,32 @@ from tests.support.redis_server import RedisServer
 
 from .registry import Member, Registry, record_of
 
+# --- where it is -------------------------------------------------------------------------------------------
+
+
+async def test_a_node_that_listens_everywhere_is_where_redis_sees_it_also_when_that_changes(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with redis_proxy(registry.redis.port) as proxy:
+        one = registry.member(url=proxy.url, at="http://0.0.0.0:8081")
+
+        async def known_at(url: str) -> bool:
+            record = record_of(registry, one)
+            return record is not None and record["url"] == url
+
+        one.run()
+        await eventually(lambda: known_at("http://127.0.0.1:8081"))
+        monkeypatch.setattr(nodes_module, "local_host", lambda connection: "10.0.0.7")
+        proxy.once(Cut(0), containing=b"HSET")
+        await eventually(lambda: known_at("http://10.0.0.7:8081"))
+
+
+async def test_a_node_that_was_told_where_it_is_stays_there(registry: Registry) -> None:
+    one = registry.member(at="http://10.0.0.5:80")
+    await one.beat()
+    assert (record_of(registry, one) or {})["url"] == "http://10.0.0.5:80"
+
+
 # --- beating -----------------------------------------------------------------------------------------------
 
 

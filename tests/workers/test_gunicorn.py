@@ -11,9 +11,12 @@ from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
+from gunicorn.arbiter import Arbiter
 
+from app import worker
+from app.errors import ClusterKitError, SettingsError, StoreUnavailable
 from tests.chat.conftest import js, js_process, room
-from tests.cli.running import ROOT, Running, command, free_ports, get
+from tests.cli.running import ROOT, Running, command, free_ports, get, status_of
 from tests.recovery.people import PATIENCE, say, told
 from tests.support.eventually import eventually, steadily
 from tests.support.js_client import JsClient, JsClients
@@ -165,6 +168,37 @@ async def test_a_worker_that_has_had_its_requests_drains(start: Start, js: JsCli
     assert made.text.count("told to stop") == made.text.count("node stopped") > 0
     assert any(client.reconnects for client in clients)
     assert "Traceback" not in made.text
+
+
+async def test_workers_with_one_private_url_reach_each_other(start: Start) -> None:
+    made = start(HOST="0.0.0.0", PRIVATE_URL="http://127.0.0.1:80")
+    await asyncio.to_thread(made.says, "accepting connections")
+    urls = [node["url"] for node in await made.nodes()]
+    assert sorted(made._pids()) == sorted(urls)
+
+
+async def test_a_redis_that_cannot_be_found_yet_stops_nobody(start: Start) -> None:
+    made = start(HOST="0.0.0.0", REDIS_URL="redis://no.such.host.invalid/0", WEB_CONCURRENCY="2")
+    await asyncio.to_thread(made.says, "heartbeat unanswered")
+    assert await asyncio.to_thread(status_of, f"{made.url}/healthz") == 200
+    assert await asyncio.to_thread(made.end) == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(SettingsError, Arbiter.WORKER_BOOT_ERROR), (StoreUnavailable, 1)]
+)
+async def test_only_a_wrong_setting_stops_gunicorn(
+    monkeypatch: pytest.MonkeyPatch, error: type[ClusterKitError], status: int
+) -> None:
+    def serve(settings: Any, own: Any) -> None:
+        own.close()
+        raise error("on purpose")
+
+    made = object.__new__(worker.NodeWorker)
+    monkeypatch.setattr(made, "_serve", serve, raising=True)
+    with pytest.raises(SystemExit) as ended:
+        await asyncio.to_thread(made.run)
+    assert ended.value.code == status
 
 
 async def test_workers_of_a_preloaded_app_are_nodes_of_their_own(start: Start) -> None:
