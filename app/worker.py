@@ -8,13 +8,15 @@ share an id or a connection.
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import IO, Any, ClassVar
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
@@ -31,10 +33,23 @@ logger = logging.getLogger(__name__)
 
 NOTIFY_S = 1.0
 RESTART_PAUSE_S = 1.0  # gunicorn itself makes none
+# After a worker that was replaced has ended, the next one waits so long for the new one to serve.
+BOOT_S = 5.0
 
 
 class NodeWorker(Worker):  # type: ignore[misc]
-    """A node. `max_requests` counts HTTP requests and WebSockets; the worker then drains as by SIGTERM."""
+    """A node. `max_requests` counts HTTP requests and WebSockets; the worker then drains as by SIGTERM.
+
+    One at a time, so that somebody serves the port meanwhile.
+    """
+
+    turn: ClassVar[IO[bytes] | None] = None  # locked by the worker that is being replaced
+
+    def __init__(self, *args: Any) -> None:
+        """Called by the arbiter before it forks: what is opened here all its workers have."""
+        super().__init__(*args)
+        if NodeWorker.turn is None:
+            NodeWorker.turn = tempfile.TemporaryFile(dir=self.cfg.worker_tmp_dir)  # noqa: SIM115
 
     def init_signals(self) -> None:
         """NodeServer takes SIGTERM and SIGINT, so what gunicorn's base would do with them is left out."""
@@ -52,6 +67,8 @@ class NodeWorker(Worker):  # type: ignore[misc]
         try:
             settings = load_settings()
             configure_logging(settings.log_level)
+            if self.cfg.max_requests and self.cfg.workers < 2:
+                raise SettingsError("MAX_REQUESTS: expected WEB_CONCURRENCY to be at least 2 with it, got 1")
             own = bind_alone(settings.host, 0)
             asyncio.run(self._serve(settings, own))
         except SettingsError as error:
@@ -65,8 +82,7 @@ class NodeWorker(Worker):  # type: ignore[misc]
         own_port = own.getsockname()[1]
         settings = settings.model_copy(update={"private_url": private_url_of_several(settings, own_port)})
         app = create_app(settings) if isinstance(self.wsgi, NodeApp) else self.wsgi
-        limit = self.max_requests if self.cfg.max_requests else None
-        server = NodeServer(app, settings, limit_max_requests=limit)
+        server = NodeServer(app, settings)
         shared = [each.sock for each in self.sockets]
         logger.info("node with pid %d, at %s for the others", self.pid, settings.private_url)
         async with self._heartbeats(server):
@@ -79,11 +95,12 @@ class NodeWorker(Worker):  # type: ignore[misc]
 
     @contextlib.asynccontextmanager
     async def _heartbeats(self, server: NodeServer) -> AsyncIterator[None]:
-        beating = asyncio.create_task(self._beat(server))
+        tasks = [asyncio.create_task(self._beat(server)), asyncio.create_task(self._end_after_requests(server))]
         try:
             yield
         finally:
-            beating.cancel()
+            for task in tasks:
+                task.cancel()
 
     async def _beat(self, server: NodeServer) -> Any:
         """To the arbiter, while the event loop runs; draining counts as well. Without an arbiter it ends."""
@@ -93,3 +110,20 @@ class NodeWorker(Worker):  # type: ignore[misc]
                 logger.warning("gunicorn's arbiter is gone")
                 server.should_exit = True
             await asyncio.sleep(NOTIFY_S)
+
+    async def _end_after_requests(self, server: NodeServer) -> None:
+        """In the place of uvicorn's own limit, which workers with equal shares of the load reach together."""
+        while server.server_state.total_requests < self.max_requests or not self._has_turn():  # noqa: ASYNC110
+            await asyncio.sleep(NOTIFY_S)
+        await asyncio.sleep(BOOT_S)
+        logger.info("%d requests were served; another worker takes over", server.server_state.total_requests)
+        server.should_exit = True
+
+    def _has_turn(self) -> bool:
+        """Until this process ends, which gives the lock back however it does."""
+        assert NodeWorker.turn is not None
+        try:
+            fcntl.lockf(NodeWorker.turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True

@@ -2,7 +2,8 @@
 
     gunicorn -c deploy/gunicorn.conf.py app.main:app
 
-WEB_CONCURRENCY is the number of workers, MAX_REQUESTS after how many requests one is replaced (0: never).
+WEB_CONCURRENCY is the number of workers, MAX_REQUESTS after how many requests one is replaced (0: never); one at a
+time, so there must be two.
 Everything else is the kit's settings (README.md). Options on the command line win over this file.
 """
 
@@ -29,7 +30,7 @@ except SettingsError as error:
 
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
 worker_class = "app.worker.NodeWorker"
-max_requests_jitter = max_requests // 10  # not all workers at once
+max_requests_jitter = max_requests // 10
 backlog = 2048
 
 # A worker drains within DRAIN_TIMEOUT_S; gunicorn kills it only later, and whoever stops gunicorn later still.
