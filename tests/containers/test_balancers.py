@@ -1,6 +1,8 @@
 """The chat through nginx and through haproxy: stickiness where clients keep cookies, and no need of it."""
 
 import asyncio
+import re
+from collections.abc import Iterator
 
 import aiohttp
 import orjson
@@ -10,8 +12,9 @@ import socketio
 from tests.recovery.people import PATIENCE, say, told
 from tests.support.eventually import eventually
 from tests.support.js_client import JsClient, JsClients
+from tests.support.machine import REPOSITORY
 
-from .stack import PROFILES, Stack
+from .stack import PROFILES, PROJECT, Stack, docker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -66,13 +69,64 @@ async def test_messages_reach_everybody_by_every_transport(
     assert not [client for client in clients if client.reconnects]
 
 
-@both
-async def test_who_keeps_its_cookie_stays_on_a_node_and_others_spread(stack: Stack, balancer: str) -> None:
+@pytest.fixture(params=[*PROFILES, "hash"])
+def door(stack: Stack, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a balancer; `hash` is nginx with the file for those before 1.29."""
+    if request.param in PROFILES:
+        yield stack.urls[request.param]
+        return
+    (nginx,) = stack.containers("nginx")
+    image = docker("inspect", "-f", "{{.Config.Image}}", nginx).strip()
+    files = {"nginx.conf": "nginx.conf", "upstream-hash.conf": "upstream.conf"}
+    options = [f"-v={REPOSITORY}/nginx/{ours}:/etc/nginx/{theirs}:ro" for ours, theirs in files.items()]
+    options += ["--user=101:101", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "-p=127.0.0.1::8080"]
+    options += [f"--network={PROJECT}_front", "--entrypoint=nginx"]
+    container = docker("run", "-d", *options, image, "-g", "daemon off;").strip()
+    try:
+        yield f"http://{docker('port', container, '8080/tcp').strip()}"
+    finally:
+        docker("rm", "-f", container)
+
+
+def forwards(stack: Stack) -> int:
+    """How often all nodes together have forwarded."""
+    texts = [stack.text(container, "/metrics?alone=1") for container in stack.containers()]
+    return sum(int(float(re.findall(r"(?m)^clusterkit_forwards_total\{.*\} (\S+)$", text)[0])) for text in texts)
+
+
+async def long_polling(session: aiohttp.ClientSession, url: str) -> str:
+    """Opens a session, connects, hears the greeting; returns its node."""
+    async with session.get(url + HANDSHAKE) as response:
+        assert response.status == 200, await response.text()
+        sid = str(orjson.loads((await response.text())[1:])["sid"])
+    async with session.post(f"{url}{HANDSHAKE}&sid={sid}", data="40/echo,") as response:
+        assert response.status == 200, await response.text()
+    heard = ""
+    while "Welcome" not in heard:
+        async with session.get(f"{url}{HANDSHAKE}&sid={sid}") as response:
+            assert response.status == 200, await response.text()
+            heard += await response.text()
+    async with session.post(f"{url}{HANDSHAKE}&sid={sid}", data="1") as response:  # Engine.IO's goodbye
+        assert response.status == 200
+    return sid[:NODE_ID_CHARS]
+
+
+async def test_who_keeps_its_cookie_stays_on_a_node_and_others_are_forwarded(stack: Stack, door: str) -> None:
     nodes = {stack.node_of(container) for container in stack.containers()}
-    async with aiohttp.ClientSession(cookie_jar=keeping()) as keeps:
-        assert len({await node_of_handshake(keeps, stack.urls[balancer]) for _ in range(8)}) == 1
+
+    async def serves() -> None:
+        async with aiohttp.ClientSession() as session, session.get(f"{door}/healthz") as response:
+            assert response.status == 200
+
+    await eventually(serves, WITHIN_S)
+    before = forwards(stack)
+    for _ in range(4):
+        async with aiohttp.ClientSession(cookie_jar=keeping()) as keeps:
+            assert len({await long_polling(keeps, door) for _ in range(4)}) == 1
+    assert forwards(stack) == before
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as drops:
-        assert {await node_of_handshake(drops, stack.urls[balancer]) for _ in range(24)} == nodes
+        assert {await long_polling(drops, door) for _ in range(24)} == nodes
+    assert forwards(stack) > before
 
 
 @both
@@ -94,4 +148,15 @@ async def test_only_websockets_are_upgraded(stack: Stack, balancer: str) -> None
     writer.write(f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n{upgrade}\r\n".encode())
     status = await asyncio.wait_for(reader.readline(), 10)
     assert status.split()[1] in (b"200", b"400"), status
+    writer.close()
+
+
+@both
+async def test_nobody_speaks_http_2_past_the_rules(stack: Stack, balancer: str) -> None:
+    """By prior knowledge (RFC 9113, 3.3): a server that takes it up answers with its SETTINGS frame."""
+    host, _, port = stack.urls[balancer].removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+    answer = await asyncio.wait_for(reader.read(9), 10)
+    assert answer == b"" or answer.startswith(b"HTTP/1."), answer
     writer.close()

@@ -51,6 +51,59 @@ time.sleep(3)
 """
 
 
+# Together more than nginx' /tmp holds.
+SLOW = 90
+SLOW_BODIES = f"""
+import http.client, json, socket, sys, time
+url, sockets = "/socket.io/?EIO=4&transport=polling", []
+for _ in range({SLOW}):
+    connection = http.client.HTTPConnection(sys.argv[1], 8080)
+    connection.request("GET", url)
+    sid = json.loads(connection.getresponse().read()[1:])["sid"]
+    one = socket.create_connection((sys.argv[1], 8080))
+    one.sendall(f"POST {{url}}&sid={{sid}} HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 999000\\r\\n\\r\\n".encode())
+    one.setblocking(False)
+    sockets.append(one)
+for _ in range(100):
+    for one in sockets:
+        try:
+            one.send(b"4" * 9000)
+        except BlockingIOError:
+            pass
+    time.sleep(0.02)
+print("sent", flush=True)
+time.sleep(5)
+"""
+
+
+@pytest.mark.parametrize("balancer", PROFILES)
+async def test_slow_bodies_fill_nothing(stack: Stack, balancer: str) -> None:
+    image = docker("inspect", "-f", "{{.Config.Image}}", stack.containers()[0]).strip()
+    options = ["--rm", f"--network={PROJECT}_front", "--entrypoint=python3"]
+    command = ["docker", "run", *options, image, "-c", SLOW_BODIES, balancer]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"sent\n"
+    (container,) = stack.containers(balancer)
+    written_kb = int(docker("exec", container, "du", "-sk", "/tmp").split()[0])
+    assert written_kb < 1_000
+    url = stack.urls[balancer] + "/socket.io/?EIO=4&transport=polling"
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3)) as session:
+        async with session.get(url) as opened:
+            sid = json.loads((await opened.text())[1:])["sid"]
+        async with session.post(f"{url}&sid={sid}", data="4" + "0" * 100_000) as answer:
+            assert answer.status in (200, 400), await answer.text()  # it is no Socket.IO packet
+    await process.communicate()
+
+
+async def test_nginx_takes_large_bodies_for_clients_alone(stack: Stack) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{stack.urls['nginx']}/", data=b"0" * 20_000) as answer,
+    ):
+        assert answer.status == 413
+
+
 @pytest.mark.parametrize("balancer", PROFILES)
 async def test_an_address_that_asks_too_much_is_refused_alone(stack: Stack, balancer: str) -> None:
     image = docker("inspect", "-f", "{{.Config.Image}}", stack.containers()[0]).strip()
