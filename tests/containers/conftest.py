@@ -12,6 +12,18 @@ from .stack import Stack
 __all__ = ["js", "js_process", "room"]
 
 
+SAID = pytest.StashKey[list[str]]()  # what a run shows in the end, of tests that passed too
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[SAID] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash[SAID]:
+        terminalreporter.write_line(line)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
