@@ -105,7 +105,9 @@ class Settings(BaseSettings):
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Other origins whose pages may connect, separated by commas; `*` allows all."
     )
-    admin_token: str = Field("", repr=False, description="Bearer token that `/api/*` asks for where it is set.")
+    admin_token: str = Field(
+        "", repr=False, description="Bearer token that `/api/*` and `/metrics` ask for where it is set."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
 
     @property

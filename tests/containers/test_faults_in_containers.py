@@ -24,6 +24,7 @@ CLIENTS = 12  # on each balancer
 BACK_WITHIN_S = 10.0
 SEND_EVERY_S = 0.2
 PAUSED_S = 15.0
+HANDSHAKE_EVERY_S = 0.05  # less than balancers allow
 AT_ONCE_S = 3.0  # what is not hit by a fault, on a machine that is busy with it
 NAMES = [f"{name}{n}" for name in PROFILES for n in range(CLIENTS)]
 
@@ -233,8 +234,30 @@ async def test_balancers_that_reload(stack: Stack, crowd: Crowd) -> None:
     await crowd.all_back()
 
 
+@pytest.mark.parametrize("balancer", PROFILES)
+async def test_a_node_that_drains_gets_no_new_clients(stack: Stack, crowd: Crowd, balancer: str) -> None:
+    victim = (await in_thread(stack.containers))[0]
+    node = await in_thread(stack.node_of, victim)
+    others = await in_thread(crowd.elsewhere, victim)
+    seen: list[str] = []
+    async with (
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
+        asyncio.TaskGroup() as group,
+    ):
+        await in_thread(docker, "exec", victim, "clusterkit", "drain", "--wait", "0", node)
+        talking = group.create_task(crowd.work(others, 8))
+        while not talking.done():
+            seen.append(await node_of_handshake(session, stack.urls[balancer]))
+            await asyncio.sleep(HANDSHAKE_EVERY_S)
+    assert node not in seen[len(seen) // 4 :], "told so, it takes a moment until it does"
+    await healthy(stack)
+    assert node != await in_thread(stack.node_of, victim)
+    await crowd.all_back()
+
+
 async def test_a_rolling_restart_loses_nothing(stack: Stack, crowd: Crowd) -> None:
     former = await in_thread(stack.containers)
+    await in_thread(docker, "kill", former[0])  # one that has ended is replaced as well
     await in_thread(stack.rolling_restart)
     await healthy(stack)
     assert not set(former) & set(await in_thread(stack.containers))

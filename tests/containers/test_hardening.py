@@ -54,6 +54,24 @@ def test_haproxy_accepts_its_file(stack: Stack) -> None:
     docker("exec", container, "haproxy", "-c", "-f", "/usr/local/etc/haproxy/haproxy.cfg")
 
 
+def test_every_variable_of_compose_is_documented_with_its_default() -> None:
+    text = (REPOSITORY / "compose.yaml").read_text()
+    docs = (REPOSITORY / "deploy/README.md").read_text()
+    table = docs.partition("## Variables of compose")[2].partition("\n## ")[0]
+    for name, default in re.findall(r"\$\{([A-Z_]+)(?::-([^}]*))?", text):
+        (row,) = [line for line in table.splitlines() if f"`{name}`" in line]
+        assert default in row, name
+
+
+def test_haproxy_s_own_pages_are_there_and_not_published(stack: Stack) -> None:
+    (container,) = stack.containers("haproxy")
+    assert {line.split(" ")[0] for line in docker("port", container).splitlines()} == {"8080/tcp"}
+    pages = {"/metrics": "haproxy_server_status{", "/": "Statistics Report", "/alive": " 200 "}
+    for path, expected in pages.items():
+        ask = f"exec 3<>/dev/tcp/127.0.0.1/8404 && printf 'GET {path} HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3"
+        assert expected in docker("exec", container, "bash", "-c", ask)
+
+
 @every_service
 def test_nothing_runs_as_root_or_may_become_it(stack: Stack, service: str) -> None:
     for container in stack.containers(service):

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from urllib.request import urlopen
 
 import pytest
 import pytest_asyncio
@@ -172,6 +173,18 @@ async def test_a_worker_that_has_had_its_requests_drains(start: Start, js: JsCli
     assert made.text.count("told to stop") == made.text.count("node stopped") > 0
     assert any(client.reconnects for client in clients)
     assert "Traceback" not in made.text
+
+
+async def test_metrics_are_those_of_all_workers(gunicorn: Gunicorn) -> None:
+    nodes = {node["node_id"] for node in await gunicorn.nodes()}
+
+    def text() -> str:
+        with urlopen(f"{gunicorn.url}/metrics", timeout=5) as answer:
+            return str(answer.read().decode())
+
+    shown = await asyncio.to_thread(text)
+    for name in ("connections", "forwards_total", "forwarded_websockets"):
+        assert set(re.findall(rf'(?m)^clusterkit_{name}{{node="(\w+)"}} ', shown)) == nodes
 
 
 async def test_somebody_serves_while_both_workers_are_replaced(start: Start) -> None:
