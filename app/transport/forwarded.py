@@ -32,18 +32,24 @@ class ForwardedWebSocket:
         self._told = asyncio.Event()
 
     async def serve(self) -> None:
-        """Hands everything on, both ways, until one side ends or `close()` ends both."""
+        """Accepts, and hands everything on, both ways, until one side ends or `close()` ends both."""
+        try:
+            await self._send({"type": "websocket.accept"})
+            if await self._pumped():
+                await self._send({"type": "websocket.close", "code": NORMAL})
+        finally:
+            self._told.set()
+
+    async def _pumped(self) -> bool:
+        """Whether neither side has ended."""
         pumps = [asyncio.ensure_future(pump) for pump in (self._pump_in(), self._pump_out(), self._ending.wait())]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            only_ending = not (pumps[0].done() or pumps[1].done())
+            return not (pumps[0].done() or pumps[1].done())
         finally:
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            self._told.set()
-        if only_ending:
-            await self._send({"type": "websocket.close", "code": NORMAL})
 
     async def close(self, wait: bool = False) -> None:
         """Ends the client's WebSocket; a stock client comes back, to another node."""

@@ -148,7 +148,7 @@ class Forwarder:
 
     async def _exchange(self, url: str, scope: Scope, body: "_Body", answer: "_Answer") -> None:
         # Whoever has its poll answered by a node that leaves comes with the next one to another node.
-        asked = [(END_POLL, b"1")] if self._leaving else []
+        asked = [(END_POLL, b"1")] if self._leaving and scope["method"] == "GET" else []
         try:
             async with self._session().request(
                 scope["method"],
@@ -197,7 +197,6 @@ class Forwarder:
             forwarded = ForwardedWebSocket(other, receive, send)
             self._websockets.add(forwarded)
             try:
-                await send({"type": "websocket.accept"})
                 await forwarded.serve()
             finally:
                 self._websockets.discard(forwarded)
