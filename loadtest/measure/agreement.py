@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import median_low
 
 from .disorder import Move, Spine
+from .pausing import Pause, without_pause
 from .views import View
 
 # Each round moves all that is blamed by most at once; two suffice unless the room has no order at all.
@@ -25,13 +26,13 @@ class Agreed:
     violations: int
 
 
-def agreed_order(views: Sequence[View]) -> Agreed:
-    """The order that most of the stays of all processes heard, and the deliveries that broke it."""
+def agreed_order(views: Sequence[View], pause: Pause = without_pause) -> Agreed:
+    """The order that most of the stays of all processes heard, and what broke it. `pause` of `judge`."""
     order = merged(views)
     best: Agreed | None = None
     for _ in range(ROUNDS_MAX):
         ranks = {message: rank for rank, message in enumerate(order)}
-        violations, votes = _polled(views, ranks)
+        violations, votes = _polled(views, ranks, pause)
         if best and violations >= best.violations:
             break
         best = Agreed(ranks, violations)
@@ -87,7 +88,7 @@ def _objections(views: Sequence[View], heads: Sequence[int], message: int) -> in
     )
 
 
-def _polled(views: Sequence[View], ranks: Mapping[int, int]) -> tuple[int, dict[int, list[Move]]]:
+def _polled(views: Sequence[View], ranks: Mapping[int, int], pause: Pause) -> tuple[int, dict[int, list[Move]]]:
     """How many deliveries were out of turn; and message -> where to, by each stay that would move it.
 
     Of two that are swapped the votes go to both: if it is most who swapped them, either move is right, and both
@@ -98,6 +99,7 @@ def _polled(views: Sequence[View], ranks: Mapping[int, int]) -> tuple[int, dict[
     for view in views:
         spine = Spine.of(view.order, ranks)
         for stay in view.stays:
+            pause()
             late, early = spine.out_of_turn(stay)
             count += len(late)
             for message, move in (dict(early) | dict(late)).items():

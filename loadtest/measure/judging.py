@@ -7,13 +7,14 @@ or never answered) is neither expected nor unexpected. `lost` is always expected
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import inf
 from typing import Any
 
 from .agreement import Agreed, agreed_order
 from .claims import Claims
 from .histogram import Histogram
+from .pausing import Pause, without_pause
 from .sends import ACKNOWLEDGED, REFUSED, UNKNOWN, Send
 from .stay_record import StayRecord
 from .totals import EXAMPLES_MAX, Totals
@@ -24,30 +25,47 @@ IN_FLIGHT_S = 5.0
 
 
 def judge(
-    wires: Iterable[Mapping[str, Any]], *, in_flight_s: float = IN_FLIGHT_S, clock_error_s: float = 0.0
+    wires: Iterable[Mapping[str, Any]],
+    *,
+    in_flight_s: float = IN_FLIGHT_S,
+    clock_error_s: float = 0.0,
+    is_missing: Callable[[int], bool] = lambda message: False,
+    pause: Pause = without_pause,
 ) -> Totals:
     """The totals of a run from `Ledger.to_wire()` (or `settle` of one moment) of each of its processes.
 
-    `clock_error_s` is the most by which two processes may disagree about the time.
+    `clock_error_s` is the most by which two processes may disagree about the time. `is_missing` says whether a
+    message is of a process whose ledger is not here: nobody knows what became of it. `pause` is called between
+    parts of the work, and may let others go on.
     """
     rooms: dict[str, list[View]] = {}
     for wire in wires:
         for name, room in wire["rooms"].items():
-            rooms.setdefault(name, []).append(View.from_wire(room))
-    hearings = (Hearing(name, views, in_flight_s, clock_error_s) for name, views in rooms.items())
-    return Totals().plus(*(hearing.totals() for hearing in hearings))
+            rooms.setdefault(name, []).append(View.from_wire(room, pause))
+    how = (in_flight_s, clock_error_s, is_missing, pause)
+    return Totals().plus(*(Hearing(name, views, *how).totals() for name, views in rooms.items()))
 
 
 class Hearing:
     """The judgement of one room."""
 
-    def __init__(self, room: str, views: Sequence[View], in_flight_s: float, clock_error_s: float) -> None:
+    def __init__(
+        self,
+        room: str,
+        views: Sequence[View],
+        in_flight_s: float,
+        clock_error_s: float,
+        is_missing: Callable[[int], bool],
+        pause: Pause,
+    ) -> None:
         self._room = room
         self._views = views
         self._in_flight_s = in_flight_s
         self._clock_error_s = clock_error_s
         self._sends: dict[int, Send] = {message: send for view in views for message, send in view.sends.items()}
-        self._agreed: Agreed = agreed_order(views)
+        self._is_missing = is_missing
+        self._pause = pause
+        self._agreed: Agreed = agreed_order(views, pause)
         self._examples: list[str] = []
 
     def totals(self) -> Totals:
@@ -58,6 +76,7 @@ class Hearing:
             claims = Claims(view, self._sends)
             unexpected += self._foreign(view)
             for stay in view.stays:
+                self._pause()
                 delivered += self._delivered(claims, stay)
                 lost.update(self._lost(claims, stay))
                 unexpected += self._out_of_time(claims, stay)
@@ -114,7 +133,8 @@ class Hearing:
         count = 0
         for place, message in enumerate(view.order):
             send = self._sends.get(message)
-            if (send is None or send.state == REFUSED) and (heard_by := view.heard_by[place]):
+            is_foreign = not self._is_missing(message) if send is None else send.state == REFUSED
+            if is_foreign and (heard_by := view.heard_by[place]):
                 count += heard_by
                 why = "refused" if send else "not sent to it"
                 self._note(True, f"unexpected: message {name_of(message)} in room {self._room}, {why}")

@@ -9,6 +9,7 @@ from itertools import accumulate
 from typing import Any
 
 from .columns import packed
+from .pausing import Pause, without_pause
 from .sends import ACKNOWLEDGED, REFUSED, Sends
 from .stay import RoomOrder, Stay
 from .stay_record import StayRecord
@@ -35,24 +36,16 @@ class Room:
         """
         self.order.append(message, intended_s)
 
-    def settle(self, before_s: float) -> dict[str, Any]:
-        """Give away what was intended before this, and the stays that ended before this."""
+    def settle(self, before_s: float, pause: Pause) -> dict[str, Any]:
+        """Give away what was intended before this, and the stays that ended before this. `pause` of `Ledger`."""
         old = [intended_s < before_s for intended_s in self.order.intended_s]
-        new = [not each for each in old]
-        old_index, new_index = [0, *accumulate(old)], [0, *accumulate(new)]
-        records = [stay.record() for stay in self.stays]
-        older = RoomOrder()
-        newer = RoomOrder()
-        for place, message in enumerate(self.order.messages):
-            part = older if old[place] else newer
-            part.latest_s[part.append(message, self.order.intended_s[place])] = self.order.latest_s[place]
-        older_stays = [record.restricted(old, old_index) for record in records]
-        wire = room_wire(older, self.sends.split(before_s), older_stays)
-        for stay, record in zip(self.stays, records, strict=True):
-            stay.go_on_with(record.restricted(new, new_index))
-        self.order.take(newer)
+        old_index, new_index = [0, *accumulate(old)], [0, *accumulate(not each for each in old)]
+        # All at once, nobody may hear anything meanwhile; then there is time.
+        older, sends = self.order.split(old), self.sends.split(before_s)
+        older_stays = [stay.split(old, old_index, new_index) for stay in self.stays]
         self.stays = [stay for stay in self.stays if stay.ended_s is None or stay.ended_s >= before_s]
-        return wire
+        pause()
+        return room_wire(older, sends, older_stays, pause)
 
     def is_in_use(self) -> bool:
         """Whether anybody is or was there, or sent anything, since the last settling."""
@@ -60,7 +53,7 @@ class Room:
 
     def to_wire(self) -> dict[str, Any]:
         """Everything, as `judging.py` reads it."""
-        return room_wire(self.order, self.sends, [stay.record() for stay in self.stays])
+        return room_wire(self.order, self.sends, [stay.record() for stay in self.stays], without_pause)
 
 
 class Ledger:
@@ -112,20 +105,20 @@ class Ledger:
                 if stay.paused_s is not None:
                     stay.left(at_s)
 
-    def settle(self, before_s: float) -> dict[str, Any]:
+    def settle(self, before_s: float, pause: Pause = without_pause) -> dict[str, Any]:
         """Take out, as a wire of its own, everything *intended* before a time, and forget it: bounds memory.
 
         All processes of a run settle at the same `before_s`, and `judge` takes their wires of one `before_s`
         together; the totals of the parts add up. It needs `Room.learned`. Choose `before_s` so long ago that
-        nothing of before it is still on its way, a recovery after a pause included. Costs about 3 µs a message
-        and stay at once, so settle often rather than much.
+        nothing of before it is still on its way, a recovery after a pause included. `pause` is called between
+        parts of the work, and may let others go on, who may use the ledger; but not `to_wire` or `settle`.
 
         No longer checked then: the order of two messages on different sides of `before_s`. What still comes of
         before it counts as lost in its part, and as unexpected in a later one; a repetition of it is unexpected,
         not a duplicate.
         """
-        rooms = {name: room.settle(before_s) for name, room in self._rooms.items() if room.is_in_use()}
-        return {"version": WIRE_VERSION, "rooms": rooms}
+        rooms = [room for room in self._rooms.values() if room.is_in_use()]
+        return {"version": WIRE_VERSION, "rooms": {room.name: room.settle(before_s, pause) for room in rooms}}
 
     def to_wire(self) -> dict[str, Any]:
         """Everything that was not settled: plain values and bytes, about 50 bytes a message and a stay."""
@@ -133,12 +126,16 @@ class Ledger:
         return {"version": WIRE_VERSION, "rooms": rooms}
 
 
-def room_wire(order: RoomOrder, sends: Sends, stays: list[StayRecord]) -> dict[str, Any]:
+def room_wire(order: RoomOrder, sends: Sends, stays: list[StayRecord], pause: Pause) -> dict[str, Any]:
     """What `judging.py` wants to know of a room."""
+    rows = []
+    for record in stays:
+        rows.append(record.to_wire())
+        pause()
     return {
         "order": packed(order.messages, "Q"),
         "latest": packed(order.latest_s, "d"),
         "intended": packed(order.intended_s, "d"),
         "sends": sends.to_wire(),
-        "stays": [record.to_wire() for record in stays],
+        "stays": rows,
     }

@@ -7,11 +7,13 @@ neither expected nor wrong if it comes.
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate, compress
 from typing import Any
 
 from .columns import packed, unpacked
 
 UNKNOWN, ACKNOWLEDGED, REFUSED = 0, 1, 2
+COLUMNS = ("_ids", "_sent_s", "_acked_s", "_intended_s", "_states")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Send:
 class Sends:
     """The messages of one room in the order sent."""
 
-    __slots__ = ("_acked_s", "_ids", "_intended_s", "_pending", "_sent_s", "_states")
+    __slots__ = ("_acked_s", "_ids", "_intended_s", "_pending", "_sent_s", "_settled", "_states")
 
     def __init__(self) -> None:
         self._ids = array("Q")
@@ -36,6 +38,7 @@ class Sends:
         self._intended_s = array("d")
         self._states = array("B")
         self._pending: dict[int, int] = {}  # message -> its row, until it is answered
+        self._settled: set[int] = set()  # messages that were split off before they were answered
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -50,26 +53,34 @@ class Sends:
         self._states.append(UNKNOWN)
 
     def answered(self, message: int, at_s: float, state: int) -> None:
-        """Its acknowledgement came; KeyError if it was not sent, was answered before, or is settled."""
+        """Its acknowledgement came; KeyError if it was not sent, or answered before. A settled one is unknown."""
+        if message in self._settled:
+            self._settled.discard(message)
+            return
         row = self._pending.pop(message)
         self._acked_s[row] = at_s
         self._states[row] = state
 
     def forget(self, message: int) -> None:
         """It stays unknown; KeyError as with `answered`."""
+        if message in self._settled:
+            self._settled.discard(message)
+            return
         del self._pending[message]
 
     def split(self, before_s: float) -> "Sends":
         """Take out what was intended before this; what of it is still unanswered stays unknown for ever."""
-        older, newer = Sends(), Sends()
-        unanswered = {row: message for message, row in self._pending.items()}
-        for row, message in enumerate(self._ids):
-            part = older if self._intended_s[row] < before_s else newer
-            part.sent(message, self._sent_s[row], self._intended_s[row])
-            if row not in unanswered:
-                part.answered(message, self._acked_s[row], self._states[row])
-        for name in self.__slots__:
-            setattr(self, name, getattr(newer, name))
+        old = [intended_s < before_s for intended_s in self._intended_s]
+        new = [not each for each in old]
+        older = Sends()
+        for name in COLUMNS:
+            column = getattr(self, name)
+            setattr(older, name, array(column.typecode, compress(column, old)))
+            setattr(self, name, array(column.typecode, compress(column, new)))
+        row_of = [0, *accumulate(new)]
+        pending = {message: row_of[row] for message, row in self._pending.items() if new[row]}
+        self._settled.update(self._pending.keys() - pending.keys())
+        self._pending = pending
         return older
 
     def to_wire(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ expected to hear is judged by `judging.py`, when everybody's sends are known.
 
 import sys
 from collections.abc import Sequence
+from itertools import compress
 
 from .stay_record import StayRecord
 
@@ -33,12 +34,16 @@ class RoomOrder:
             self.intended_s.append(intended_s)
         return place
 
-    def take(self, other: "RoomOrder") -> None:
-        """Become the other, for everybody who holds this one."""
-        self.messages[:] = other.messages
-        self.latest_s[:] = other.latest_s
-        self.intended_s[:] = other.intended_s
-        self.places = other.places
+    def split(self, old: Sequence[bool]) -> "RoomOrder":
+        """Take out the places for which `old` says so, for everybody who holds this one."""
+        new = [not each for each in old]
+        older = RoomOrder()
+        for name in ("messages", "latest_s", "intended_s"):
+            column = getattr(self, name)
+            setattr(older, name, list(compress(column, old)))
+            column[:] = compress(column, new)
+        self.places = {message: place for place, message in enumerate(self.messages)}
+        return older
 
 
 class Stay:
@@ -167,13 +172,23 @@ class Stay:
             list(self.after or ()),
         )
 
-    def go_on_with(self, rest: StayRecord) -> None:
-        """Forget the messages that `rest` leaves out, their duplicates, and what came after the end."""
-        self.begin = rest.begin
+    def split(self, old: Sequence[bool], old_index: Sequence[int], new_index: Sequence[int]) -> StayRecord:
+        """Take out the places for which `old` says so, the duplicates, and what came after the end.
+
+        `old_index[i]` of them are below i, and `new_index[i]` of the others.
+        """
+        if self.skipped or self.before or self.late or self.after or self.duplicates:
+            record = self.record()
+            older = record.restricted(old, old_index)
+            rest = record.restricted([not each for each in old], new_index)
+            self.skipped, self.before = set(rest.skipped) or None, set(rest.before) or None
+            self.late = list(rest.late) or None
+            self.duplicates, self.after = 0, None
+        else:  # nearly all of them
+            ended_s = self.paused_s if self.ended_s is None else self.ended_s
+            begin, past = old_index[self.begin], old_index[self.next]
+            older = StayRecord(self.member, self.entered_s, self.asked_s, ended_s, begin, past)
+        self.begin, self.passed = new_index[self.begin], new_index[self.passed]
         if self._next != NOWHERE:
-            self._next = rest.next
-        self.passed = rest.next
-        self.skipped = set(rest.skipped) or None
-        self.before = set(rest.before) or None
-        self.late = list(rest.late) or None
-        self.duplicates, self.after = 0, None
+            self._next = new_index[self._next]
+        return older

@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import Any
 
 from .columns import unpacked
+from .pausing import Pause, without_pause
 from .sends import Send, sends_by_id
 from .stay_record import StayRecord
 
@@ -22,13 +23,17 @@ class View:
     sends: Mapping[int, Send]
 
     @classmethod
-    def from_wire(cls, wire: Mapping[str, Any]) -> "View":
-        """Of `Room.to_wire`."""
+    def from_wire(cls, wire: Mapping[str, Any], pause: Pause = without_pause) -> "View":
+        """Of `Room.to_wire`. `pause` of `judge`."""
+        stays = []
+        for row in wire["stays"]:
+            stays.append(StayRecord.from_wire(row))
+            pause()
         return cls(
             [int(message) for message in unpacked("Q", wire["order"])],
             unpacked("d", wire["latest"]),
             unpacked("d", wire["intended"]),
-            [StayRecord.from_wire(row) for row in wire["stays"]],
+            stays,
             sends_by_id(wire["sends"]),
         )
 

@@ -1,6 +1,6 @@
 """Small cases whose counts can be worked out by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -322,3 +322,49 @@ def test_sixty_thousand_messages_to_fifty_members_are_small_on_the_wire() -> Non
     size += sum(len(column) for column in rooms[ROOM]["sends"].values())
     assert size < 3_000_000
     assert counts(closed(ledger)) == {"expected": 3_000_000, "delivered": 3_000_000}
+
+
+@pytest.mark.parametrize(
+    "answer", [Ledger.refused, Ledger.unknown, lambda *told: Ledger.acknowledged(*told, 300.0)]
+)
+def test_an_answer_after_its_message_was_settled_changes_nothing(answer: Callable[..., None]) -> None:
+    ledger = Ledger()
+    stays = enter(ledger, 1)
+    ledger.sent(ROOM, 1, 1.0)
+    settled = ledger.settle(100.0)
+    answer(ledger, ROOM, 1)
+    assert judge([settled]).unknown == 1
+    with pytest.raises(KeyError):
+        ledger.refused(ROOM, 1)
+    send(ledger, 2, start_s=200.0)
+    hear(stays, 2, at_s=201.0)
+    assert counts(closed(ledger)) == {"expected": 1, "delivered": 1}
+
+
+def test_what_is_heard_and_sent_while_it_is_settled_counts_once() -> None:
+    ledger = Ledger()
+    stays = enter(ledger, 3)
+    send(ledger, 1, 2)
+    for message in (1, 2):
+        ledger.room(ROOM).learned(message, float(message))
+    hear(stays, 1, 2)
+    pauses: list[int] = []
+
+    def pause() -> None:
+        pauses.append(len(pauses) + 10)
+        send(ledger, pauses[-1], start_s=200.0 + len(pauses))
+        hear(stays, pauses[-1], at_s=202.0 + len(pauses))
+
+    settled = judge([ledger.settle(100.0, pause)])
+    assert len(pauses) > len(stays)
+    assert counts(settled) == {"expected": 6, "delivered": 6}
+    assert counts(closed(ledger)) == {"expected": 3 * len(pauses), "delivered": 3 * len(pauses)}
+
+
+def test_messages_of_a_process_that_died_are_neither_expected_nor_unexpected() -> None:
+    ledger = Ledger()
+    stays = enter(ledger, 2)
+    hear(stays, 1)
+    ledger.close(100.0)
+    assert counts(judge([ledger.to_wire()])) == {"unexpected": 2}
+    assert counts(judge([ledger.to_wire()], is_missing=lambda message: message == 1)) == {}
