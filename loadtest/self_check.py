@@ -30,9 +30,9 @@ class SelfCheck:
             asleep_s = time.monotonic()
             gevent.sleep(TICK_S)
             late_s = time.monotonic() - asleep_s - TICK_S
-            self._figures.lagged(max(0, int(late_s * MICRO)), int(TICK_S * MICRO))
             if self._clock.now_s() >= self._figures.rolls_at_s:
-                self.roll()
+                self.roll()  # first: what a standstill kept waiting is received in the second of its end
+            self._figures.lagged(max(0, int(late_s * MICRO)), int(TICK_S * MICRO))
 
     def roll(self) -> None:
         """Completes the seconds that are over."""

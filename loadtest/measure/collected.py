@@ -165,6 +165,7 @@ class Collected:
         histograms["last_receiver"] = totals.last_receiver if totals else Histogram()
         workers = [replace(each, finished=each.finished or running) for each in self.health(silent, late)]
         measured = any(histograms[name].count for name in ("connect", "ack", "fanout"))
+        counters = all_counters(self.counters(), totals)
         unplotted = [f"{self._came_late} seconds of a worker came too late for the plot."] * bool(self._came_late)
         return Results(
             scenario,
@@ -174,11 +175,11 @@ class Collected:
             dict(environment),
             {name: histograms[name] for name in HISTOGRAM_NAMES},
             self.fanout_by_node(),
-            all_counters(self.counters(), totals),
+            counters,
             dict(self.errors().most_common()),
             self.moments(),
             workers,
-            verdict_on(workers, histograms["fanout"], measured=measured),
+            verdict_on(workers, histograms["fanout"], None if running else counters, measured=measured),
             dict(servers or {}),
             totals.examples if totals else (),
             clock_error_us,

@@ -9,16 +9,18 @@ from .verdict import Verdict, WorkerHealth
 
 # name -> what it measures. Never mixed: each is a distribution of its own.
 HISTOGRAM_NAMES = {
-    "connect": "from opening a connection until it is in its room",
+    "connect": "from the first attempt to connect until it is in its room, or until the end of who never was",
     "reconnect": "from losing a connection until it is back in its room, the client's own pause among it",
-    "ack": "from sending until the server's acknowledgement",
+    "ack": "from the intended sending until the server's acknowledgement",
     "fanout": "from the intended sending until a receiver has it, each receiver counted",
     "last_receiver": "from the intended sending until the last receiver has it",
     "send_lateness": "how much later than intended the generator sent",
-    "loop_lag": "how late the generator's own loop came to a timer",
+    "loop_lag": "how late the generator's own loop came to a timer, in seconds in which it sent or received",
 }
 # name -> what it counts.
 COUNTER_NAMES = {
+    "users": "users that were started",
+    "joined": "of these, the ones that were ever in their room",
     "sent": "messages sent",
     "not_sent": "messages that were due while their sender had no connection",
     "acknowledged": "messages that the server acknowledged",
@@ -31,7 +33,8 @@ COUNTER_NAMES = {
     "duplicates": "deliveries that came again",
     "order_violations": "deliveries out of the order that most members saw",
     "unexpected": "deliveries that must not have come",
-    "reconnects": "connections that came back",
+    "connections_lost": "connections that broke",
+    "reconnects": "of these, the ones that came back",
     "recoveries": "of these, with everything they missed",
     "recoveries_refused": "of these, without",
     "connect_failures": "attempts to connect that failed",
@@ -90,12 +93,12 @@ class Results:
 
     @property
     def deliveries_per_s(self) -> float:
-        """Over the seconds from the first delivery to the last."""
+        """Over the whole seconds between the first delivery and the last."""
         return self._rate([moment.deliveries for moment in self.moments])
 
     @property
     def sends_per_s(self) -> float:
-        """Over the seconds from the first send to the last."""
+        """Over the whole seconds between the first send and the last."""
         return self._rate([moment.sends for moment in self.moments])
 
     @property
@@ -105,8 +108,10 @@ class Results:
 
     @staticmethod
     def _rate(by_second: Sequence[int]) -> float:
-        busy = [index for index, count in enumerate(by_second) if count]
-        return sum(by_second) / (busy[-1] - busy[0] + 1) if busy else 0.0
+        """The first and the last of these seconds are hardly ever whole."""
+        busy = [index for index, count in enumerate(by_second) if count] or [0]
+        whole = by_second[busy[0] + 1 : busy[-1]] or by_second[busy[0] : busy[-1] + 1]
+        return sum(whole) / max(1, len(whole))
 
 
 def all_counters(generators: Mapping[str, int], totals: Totals | None) -> dict[str, int]:

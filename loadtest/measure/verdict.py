@@ -3,11 +3,12 @@
 A latency that the generator adds itself is measured like one of the server's. So a run counts only if its
 generators had time to spare: a core to themselves, a loop that came to its timers, sends that left when they
 were meant to. A single hiccup makes a warning, not an INVALID: it must show in `BAD_SECONDS_MIN` seconds at
-least, and in `BAD_SECONDS_SHARE` of those with load.
+least, and in `BAD_SECONDS_SHARE` of those with load; or be long enough to be the p99. And a run counts only with
+the load that was asked for: everybody in their room, and messages that the server has taken.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .histogram import Histogram
@@ -25,6 +26,8 @@ STARVED_WAIT_SHARE = 0.10
 LAG_FLOOR_US = 10_000
 # A loop that is late by a third of what it measures measures itself.
 LAG_PART_OF_FANOUT = 3
+# Where the lag's p99 is so great a part of the fan-out's p99, that p99 is the generator's.
+LAG_SHARE_OF_P99 = 0.5
 # Whatever the server's latency: a queue in the generator looks like one in the server, so that the third above
 # grows with it. A quota of a core (cgroup) shows as stalls of up to its period of 100 ms.
 LAG_CEILING_US = 50_000
@@ -85,18 +88,31 @@ class Verdict:
         return "VALID" if self.valid else "INVALID"
 
 
-def verdict_on(workers: Sequence[WorkerHealth], fanout: Histogram, *, measured: bool = True) -> Verdict:
-    """The verdict on the generators of a run, whose deliveries took `fanout`; `measured`: it has any latency."""
+def verdict_on(
+    workers: Sequence[WorkerHealth],
+    fanout: Histogram,
+    counters: Mapping[str, int] | None = None,
+    *,
+    measured: bool = True,
+) -> Verdict:
+    """The verdict on a run whose deliveries took `fanout`; `measured`: it has any latency.
+
+    `counters`: those of its end; None while it runs.
+    """
     if not workers:
         return Verdict(("No generator reported anything about itself.",), ("Look at the workers' logs.",))
     limit_us = lag_limit_us(fanout)
-    reasons = [reason for worker in workers for reason in _reasons(worker, limit_us)]
+    reasons = [reason for worker in workers for reason in _reasons(worker, fanout)]
     reasons += _clock_reasons(fanout)
+    advice = list(_advice(workers, reasons)) if reasons else []
     if not reasons and not measured:
-        nothing = "Not one connection, acknowledgement or delivery was measured: there is nothing to judge."
-        return Verdict((nothing,), ("Look at the errors: does the server run, and at this address?",))
+        reasons.append("Not one connection, acknowledgement or delivery was measured: there is nothing to judge.")
+        advice.append("Look at the errors: does the server run, and at this address?")
+    if missing := list(_load_reasons(counters or {})):
+        reasons += missing
+        advice.append("Look at the errors and at the server's log; then --connect-timeout, or less load.")
     if reasons:
-        return Verdict(tuple(reasons), tuple(_advice(workers, reasons)))
+        return Verdict(tuple(reasons), tuple(advice))
     hiccups = (text for worker in workers for text in _hiccups(worker, limit_us))
     return Verdict(warnings=(*hiccups, *_closeness(workers, fanout)))
 
@@ -112,7 +128,7 @@ def is_bad(bad_seconds: int, worker: WorkerHealth) -> bool:
     return bad_seconds >= max(BAD_SECONDS_MIN, math.ceil(BAD_SECONDS_SHARE * len(worker.loaded)))
 
 
-def _reasons(worker: WorkerHealth, lag_limit: int) -> Iterator[str]:
+def _reasons(worker: WorkerHealth, fanout: Histogram) -> Iterator[str]:
     of = f"of {len(worker.loaded)} s"
     if not worker.finished:
         last = worker.seconds[-1].second if worker.seconds else 0
@@ -138,10 +154,11 @@ def _reasons(worker: WorkerHealth, lag_limit: int) -> Iterator[str]:
             f"{worker.name}: had to wait for a core in {len(starved)} {of}, for {waited:.0%} of the time: others "
             "ran on its core, or a quota held it back."
         )
-    yield from _late_reasons(worker, lag_limit, of)
+    yield from _late_reasons(worker, fanout, of)
 
 
-def _late_reasons(worker: WorkerHealth, lag_limit: int, of: str) -> Iterator[str]:
+def _late_reasons(worker: WorkerHealth, fanout: Histogram, of: str) -> Iterator[str]:
+    lag_limit, p99_us = lag_limit_us(fanout), fanout.percentile(99) or 0
     lag_us = worker.loop_lag.percentile(99) or 0
     lagging = sum(each.lag_max_us > lag_limit for each in worker.loaded)
     if lag_us > lag_limit and is_bad(lagging, worker):
@@ -149,12 +166,29 @@ def _late_reasons(worker: WorkerHealth, lag_limit: int, of: str) -> Iterator[str
             f"{worker.name}: its loop came {lag_us / 1000:.0f} ms too late (p99; at most {lag_limit / 1000:.0f} "
             f"ms here), in {lagging} {of}: latencies are in part its own."
         )
+    elif lag_us > LAG_FLOOR_US and lag_us >= LAG_SHARE_OF_P99 * p99_us > 0:
+        yield (
+            f"{worker.name}: its loop came {lag_us / 1000:.0f} ms too late (p99), where deliveries took "
+            f"{p99_us / 1000:.0f} ms (p99): the fan-out's p99 is its own."
+        )
     late_us = worker.send_lateness.percentile(99) or 0
     late = sum(each.lateness_max_us > LATENESS_US for each in worker.loaded)
     if late_us > LATENESS_US and is_bad(late, worker):
         yield (
             f"{worker.name}: sent {late_us / 1000:.0f} ms later than intended (p99; at most "
             f"{LATENESS_US / 1000:.0f} ms), in {late} {of}: the load was not the one asked for."
+        )
+
+
+def _load_reasons(counters: Mapping[str, int]) -> Iterator[str]:
+    """Whether the load was the one asked for."""
+    users, joined = counters.get("users", 0), counters.get("joined", 0)
+    if joined < users:
+        yield f"{users - joined:,} of {users:,} users never joined their room: the load was not the one asked for."
+    if counters.get("sent") and not counters.get("acknowledged"):
+        yield (
+            f"Not one of {counters['sent']:,} messages was acknowledged: nothing was expected, so that nothing "
+            "could be lost."
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from loadtest.measure.collected import Collected
-from loadtest.measure.figures import ERRORS_MAX, OTHER_ERRORS, Figures
+from loadtest.measure.figures import ERRORS_MAX, LANES_MAX, OTHER_ERRORS, Figures
 from loadtest.measure.histogram import Histogram
 from loadtest.measure.judging import judge
 from loadtest.measure.ledger import Ledger
@@ -179,3 +179,36 @@ def test_lag_and_lateness_show_in_their_second(lag_us: int) -> None:
     collected.add("w", figures.to_wire(1.0))
     (worker,) = collected.health()
     assert (worker.seconds[0].lag_max_us, worker.seconds[0].lateness_max_us) == (lag_us, lag_us)
+
+
+def test_lag_counts_in_seconds_with_load_alone() -> None:
+    figures = Figures(0.0)
+    figures.roll(0.1)
+    figures.lagged(700_000, 10_000)  # while everybody connects
+    figures.roll(1.1)
+    figures.counters["sent"] += 1
+    figures.lagged(20_000, 20_000)
+    collected = Collected()
+    collected.add("w", figures.to_wire(2.0))
+    (worker,) = collected.health()
+    assert worker.loop_lag.max_us == 20_000
+    assert [each.lag_max_us for each in worker.seconds] == [700_000, 20_000]
+
+
+def test_the_nodes_of_a_server_that_does_not_name_them_are_bounded() -> None:
+    figures = Figures(0.0)
+    figures.roll(0.0)
+    for number in range(10 * LANES_MAX):
+        figures.lane(f"sid{number}").record(1000)
+    wire = figures.to_wire(1.0, final=True)
+    assert len(wire["fanout_by_node"]) == LANES_MAX + 1
+    assert sum(Histogram.from_wire(each).count for each in wire["fanout_by_node"].values()) == 10 * LANES_MAX
+
+
+def test_rates_are_of_whole_seconds() -> None:
+    figures, collected = Figures(0.0), Collected()
+    for second, sends in enumerate((0, 5, 20, 20, 20, 15, 0)):
+        figures.roll(float(second))
+        figures.counters["sent"] += sends
+    collected.add("w", figures.to_wire(7.0))
+    assert results(collected).sends_per_s == 20.0

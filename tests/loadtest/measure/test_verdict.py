@@ -128,3 +128,25 @@ def test_latencies_of_which_lag_is_a_great_part_are_told() -> None:
     found = verdict_on([worker(60, lambda second: replace(second, lag_max_us=4_000))], FANOUT)
     assert found.valid
     assert "the server is faster than it looks" in found.warnings[0]
+
+
+def test_a_standstill_in_one_second_that_is_the_p99_is_invalid() -> None:
+    stalled = worker(1, lambda second: replace(second, lag_max_us=2_000_000))
+    own = Histogram.of([4_000] * 98 + [1_500_000] * 2)
+    (reason,) = verdict_on([worker(), stalled], own).reasons
+    assert "the fan-out's p99 is its own" in reason
+    server_s = Histogram.of([4_000] * 90 + [9_000_000] * 10)
+    assert verdict_on([worker(), stalled], server_s).valid, "the server's own is far above it"
+
+
+def test_a_run_that_some_never_joined_is_invalid() -> None:
+    found = verdict_on([worker()], FANOUT, {"users": 500, "joined": 3, "sent": 9, "acknowledged": 9})
+    assert found.reasons == ("497 of 500 users never joined their room: the load was not the one asked for.",)
+    assert "--connect-timeout" in found.advice[0]
+    assert verdict_on([worker()], FANOUT, {"users": 500, "joined": 500}).valid
+
+
+def test_a_run_in_which_nothing_was_acknowledged_is_invalid() -> None:
+    found = verdict_on([worker()], FANOUT, {"users": 5, "joined": 5, "sent": 200, "acknowledged": 0})
+    (reason,) = found.reasons
+    assert reason.startswith("Not one of 200 messages was acknowledged")
