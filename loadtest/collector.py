@@ -6,16 +6,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import gevent
+from gevent.pool import Group
 
+from .breath import Breath
+from .clock import apart_s
 from .measure.collected import Collected
 from .measure.judging import judge
 from .measure.results import Results
 from .measure.totals import Totals
+from .message import worker_of
 from .options import Options
 from .progress import progress_line
 from .report.folder import write
@@ -40,6 +45,7 @@ class Collector:
         self._options = options
         self._host = host
         self.started = False
+        self._refusal = ""
         self.results: Results | None = None
         self.outcomes: Sequence[Outcome] = ()
 
@@ -57,13 +63,18 @@ class Collector:
         self._notes: list[str] = []
         self._collected = Collected()
         self._finals: dict[str, dict[str, Any]] = {}
-        self._settled: dict[float, dict[str, Any]] = {}  # before_s -> worker -> ledger
+        self._settled: dict[float, dict[str, dict[str, Any]]] = {}  # before_s -> worker -> its part
+        self._judging = Group()
         self._totals = Totals()  # of what every worker has settled
         self._started_s = time.monotonic()
         self._started = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
         self._users = 0
         self._servers = Servers(options.server_processes)
         self._loops = [gevent.spawn(self._watch_servers), gevent.spawn(self._show_progress)]
+
+    def refuse(self, why: str) -> None:
+        """A run does not begin."""
+        self.started, self._refusal = False, why
 
     def begin(self, users: int, joined: int) -> None:
         """Everybody sends from now on; so many had joined their room by then."""
@@ -81,12 +92,30 @@ class Collector:
         """What a generator has measured so far."""
         self._collected.add(worker, figures)
 
-    def take_settled(self, worker: str, before_s: float, ledger: dict[str, Any]) -> None:
-        """A generator's part of what is old: judged once all have sent theirs."""
+    def take_settled(self, worker: str, before_s: float, part: dict[str, Any]) -> None:
+        """A generator's part (`ledger`, `clock_error_s`) of what is old: judged once all have sent theirs."""
         parts = self._settled.setdefault(before_s, {})
-        parts[worker] = ledger
+        parts[worker] = part
         if len(parts) == len(self._workers):
-            self._totals = self._totals.plus(judge(self._settled.pop(before_s).values()))
+            self._judging.spawn(self._judge_settled, list(self._settled.pop(before_s).values()))
+
+    def _judge_settled(self, parts: Sequence[dict[str, Any]]) -> None:
+        found = self._judged(parts)
+        self._totals = self._totals.plus(found)
+
+    def _judged(self, parts: Sequence[dict[str, Any]]) -> Totals:
+        """Lets others go on meanwhile: the generator may be in this process."""
+        silent = {number for number, worker in enumerate(self._workers) if worker in self._silent}
+        return judge(
+            [part["ledger"] for part in parts],
+            clock_error_s=apart_s([part["clock_error_s"] for part in parts]),
+            is_missing=lambda message: worker_of(message) in silent,
+            pause=Breath(),
+        )
+
+    def misses_any(self, parts: Sequence[dict[str, Any]]) -> bool:
+        """Whether anything is lost, were this the end."""
+        return self._judged(parts).lost > 0
 
     def take_final(self, worker: str, final: dict[str, Any]) -> None:
         """A generator's last word."""
@@ -116,18 +145,18 @@ class Collector:
         for worker in missing:
             logger.error("worker %s has not said what it found; the run is not valid", worker)
         self._silent = missing
-        errors_s = [final["clock_error_s"] for final in self._finals.values()]
-        clock_error_s = max(errors_s, default=0.0)
+        self._judging.join()
         parts = [list(parts.values()) for parts in self._settled.values()]
-        parts.append([final["ledger"] for final in self._finals.values()])
-        totals = self._totals.plus(*(judge(part, clock_error_s=2 * clock_error_s) for part in parts))
+        parts.append(list(self._finals.values()))
+        totals = self._totals.plus(*map(self._judged, parts))
+        clock_error_s = apart_s([final["clock_error_s"] for final in self._finals.values()])
         self.results = self._results(totals, clock_error_s)
         self.outcomes = evaluate(self.results, [parse(gate) for gate in self._options.gates])
 
     def report(self) -> str:
         """The newest run's report as HTML; while it runs without what only the end can tell."""
         if not self.started:
-            return "<!doctype html><p>No run has begun yet."
+            return f"<!doctype html><p>{escape(self._refusal) or 'No run has begun yet.'}"
         return html(self.results or self._results(None, 0.0), self.outcomes)
 
     def _results(self, totals: Totals | None, clock_error_s: float) -> Results:
@@ -158,7 +187,7 @@ class Collector:
         except OSError as error:
             logger.error("the report cannot be written: %s; choose another folder by --report", error)
             return NOTHING
-        if not self.results.histograms["connect"].count:
+        if not self.results.counters["joined"]:
             logger.error("nobody could connect to %s; see the errors in the report", self._host)
             return NOTHING
         if not self.results.verdict.valid:

@@ -7,7 +7,7 @@ Whoever `loadtest.people` has in this process says here what it sent and heard. 
 import gc
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import gevent
 from gevent.event import Event
@@ -18,17 +18,16 @@ from .clock import Clock
 from .measure.figures import Figures
 from .measure.ledger import Ledger
 from .measure.own_cpu import OwnCpu
-from .message import Message, found_in
+from .message import SENDERS_EACH, Message, found_in
 from .options import Options
 from .self_check import SelfCheck
 
 # Packets of which it is remembered what is in them; members of a room get the same ones within moments.
 KNOWN_MAX = 20_000
-# Nothing is under way any more when nothing has come for so long.
+# When nothing has come for so long, it is worth asking whether anything is missing.
 QUIET_S = 1.0
 LOOK_S = 0.05
 LATE_PLACES = 1_000_000_000  # behind all others: their people listen
-SENDERS_EACH = 1_000_000  # numbers for each worker
 MICRO = 1_000_000
 
 
@@ -39,6 +38,13 @@ class Seat:
     sender: int
     room: str
     rank: int
+
+
+class Heir(Protocol):
+    """A member who may become a sender."""
+
+    def inherit(self, turn: int) -> None:
+        """It sends from now on, as the one of that turn did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +73,13 @@ class Generator:
         self.check = SelfCheck(self.figures, clock, self.clients)
         self.people = 0  # who took a seat here so far
         self.joined = 0
+        self._listeners: dict[str, list[Heir]] = {}  # room -> members who take over when a sender leaves
         self.users = 0  # in the run, when everybody began to send
         self.senders = options.senders
         self.talking = Event()  # set once everybody may send
         self.finishing = False
+        self._drain_until_s = 0.0
+        self.connecting: dict[int, float] = {}  # sender -> since when it tries, until it is in its room
         self.began_s = 0.0  # by the master's clock, when everybody begins to send
         self.waiting = 0  # sends without an acknowledgement yet
         self._heard_s = time.monotonic()
@@ -84,6 +93,7 @@ class Generator:
         late = LATE_PLACES * (self.index // self.workers)  # of a worker that came when the run had begun
         seat = self._seat(late + self.people * self.workers + self.index)
         self.people += 1
+        self.figures.counters["users"] += 1
         return seat
 
     def beside(self, seat: Seat) -> Seat:
@@ -107,6 +117,18 @@ class Generator:
     def _room_number(seat: Seat) -> int:
         return int(seat.room.rpartition("-")[2])
 
+    def listens(self, room: str, heir: Heir) -> None:
+        """It would send if a sender of its room left."""
+        self._listeners.setdefault(room, []).append(heir)
+
+    def left(self, room: str, heir: Heir, turn: int | None) -> None:
+        """It is gone; if it had a turn, and the run goes on, another member in this process takes it over."""
+        listeners = self._listeners.get(room, [])
+        if heir in listeners:
+            listeners.remove(heir)
+        if turn is not None and listeners and not self.finishing:
+            listeners.pop(0).inherit(turn)
+
     # --- beginning and end ---------------------------------------------------------------------------------
 
     def begin(self, at_s: float, users: int) -> None:
@@ -120,15 +142,21 @@ class Generator:
         gevent.sleep(max(0.0, at_s - self.clock.now_s() - LOOK_S))
         self.talking.set()
 
-    def finish(self) -> dict[str, Any]:
-        """Nobody sends any more; waits for what is under way, and returns what the ledger has."""
-        self.finishing = True
+    def drain(self) -> None:
+        """Nobody sends any more; waits until nothing seems to be under way."""
+        if not self.finishing:
+            self.finishing = True
+            self._drain_until_s = time.monotonic() + self.options.drain_s
         self.talking.set()
-        until_s = time.monotonic() + self.options.drain_s
-        while time.monotonic() < until_s and self._is_under_way():
+        while time.monotonic() < self._drain_until_s and self._is_under_way():
             gevent.sleep(LOOK_S)
-        self.ledger.close(self.clock.now_s())
-        return self.ledger.to_wire()
+
+    def close(self) -> None:
+        """The run is over: what has not come by now never will."""
+        now_s = self.clock.now_s()
+        for since_s in self.connecting.values():
+            self.figures.connect.record(int((now_s - since_s) * MICRO))
+        self.ledger.close(now_s)
 
     def _is_under_way(self) -> bool:
         """An acknowledgement, a message, or somebody on the way back to what they missed."""

@@ -13,6 +13,7 @@ import orjson
 
 MARK = "lt1."
 N_BITS = 32
+SENDERS_EACH = 1_000_000  # numbers for each worker
 
 # type of a `broadcast_msg` -> the field that holds our text
 FIELDS = {"message": "msg", "whisper": "msg", "rename": "nickname"}
@@ -34,6 +35,11 @@ class Message:
     def text(self, size: int = 0) -> str:
         """What is sent, padded to `size` characters."""
         return f"{MARK}{self.sender}.{self.n}.{self.intended_us}.".ljust(size, "x")
+
+
+def worker_of(message: int) -> int:
+    """The index of the worker that sent a message of this id."""
+    return (message >> N_BITS) // SENDERS_EACH
 
 
 def found_in(packet: bytes) -> Message | None:

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,6 +12,10 @@ from .arguments import above_zero, positive
 from .report.gates import GATE_NAMES, parse
 
 TRANSPORTS = ("websocket", "polling", "upgrade")
+LOOPS = ("open", "closed")
+SHAPES = ("", "steps", "ramp", "spike")
+# field -> what it may be
+CHOICES = {"transport": TRANSPORTS, "loop": LOOPS, "shape": SHAPES}
 GROUP = "Load test of a Socket.IO cluster"
 
 
@@ -40,9 +45,33 @@ class Options:
 
     @classmethod
     def of(cls, parsed: Any) -> "Options":
-        """Those of locust's parsed options."""
-        given = {each.name: getattr(parsed, each.name) for each in fields(cls) if hasattr(parsed, each.name)}
-        return cls(**given | {"gates": tuple(parsed.gates or ())})
+        """Those of locust's parsed options, in which its web UI puts texts, unchecked. Raises ValueError."""
+        given = ((each, getattr(parsed, each.name)) for each in fields(cls))
+        return cls(**{each.name: checked(each.name, each.type, value) for each, value in given})
+
+
+def checked(name: str, kind: Any, value: Any) -> Any:
+    """The value of a field of `Options`. Raises ValueError."""
+    try:
+        if name == "gates":
+            return tuple(map(gate, texts_of(value)))
+        if name == "server_processes":
+            return pattern(value)
+        if name in CHOICES and value not in CHOICES[name]:
+            raise argparse.ArgumentTypeError(f"expected one of {', '.join(CHOICES[name])}, got {value!r}")
+        if kind in (int, float):
+            return positive(str(value)) if kind is int else above_zero(str(value))
+        if kind == float | None:
+            return None if value in (None, "") else above_zero(str(value))
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f"{name}: {error}") from None
+    return value
+
+
+def texts_of(value: str | Iterable[str] | None) -> list[str]:
+    """Several texts, or one that has them with commas or lines between."""
+    texts = re.split(r"[,\n]", value) if isinstance(value, str) else value or ()
+    return [text.strip() for text in texts if text.strip()]
 
 
 def add_to(parser: LocustArgumentParser) -> None:
@@ -66,7 +95,7 @@ def add_to(parser: LocustArgumentParser) -> None:
     number("--senders", "how many of a room's members send; its rate is divided among them", 10)
     number("--message-chars", "characters of a message's text", 100)
     loops = "open: by the clock; closed: a sender's next message follows its acknowledgement"
-    add("--loop", loops, "open", choices=("open", "closed"))
+    add("--loop", loops, "open", choices=LOOPS)
     add("--transport", "how users connect", "websocket", choices=TRANSPORTS)
     add("--drop-cookies", "no cookies are kept: no balancer can be sticky", action="store_false", dest="cookies")
     add("--recover", "connect with connection state recovery", action="store_true")
@@ -76,7 +105,7 @@ def add_to(parser: LocustArgumentParser) -> None:
     seconds("--drain", "seconds to wait at most, at the end, for what is under way", 10.0, "drain_s")
     seconds("--connect-timeout", "seconds that connecting may take", 20.0, "connect_timeout_s")
     shapes = "users over time: steps, ramp (up and down) or spike; --users is the highest"
-    add("--shape", shapes, "", choices=("", "steps", "ramp", "spike"))
+    add("--shape", shapes, "", choices=SHAPES)
     number("--stages", "how many steps a shape has", 5)
     seconds("--stage-time", "seconds of a step", 15.0, "stage_s")
     gates = "what must hold, or the exit code is 1; may be given again: 'fanout.p99<=50ms', 'lost==0', "

@@ -55,12 +55,15 @@ class Person(User):
         )
         self.generator.clients.append(self.client)
         self._has_come = True
+        self.turn: int | None = None  # among its room's senders, once that is known
+        self._inherits = Event()
         self.join()
 
     def on_stop(self) -> None:
         """Says goodbye: the run ends, or goes on with fewer, or elsewhere."""
         if self._has_come:
             self.leave()
+            self.generator.left(self.seat.room, self, self.turn)
 
     def sit(self) -> None:
         """Takes a seat."""
@@ -68,6 +71,9 @@ class Person(User):
         self.stay: Stay | None = None
         self._lost_s = 0.0
         self._is_away = False  # it has lost its connection, and may come back to the same stay
+        # While it comes: what was heard before CONNECT was answered.
+        self._early: list[tuple[Batch, float]] | None = []
+        self._coming: gevent.Greenlet | None = None
 
     def auth(self) -> dict[str, Any]:
         """What the server is told at connect."""
@@ -75,6 +81,8 @@ class Person(User):
 
     def join(self) -> None:
         """Connects, however often it takes."""
+        if not self._is_away:
+            self.generator.connecting.setdefault(self.seat.sender, self.generator.clock.now_s())
         while not self.generator.finishing and self.client.state in ("new", "closed"):
             try:
                 self.client.connect()
@@ -85,7 +93,10 @@ class Person(User):
     def leave(self) -> None:
         """Says goodbye, until it joins again."""
         now_s = self.generator.clock.now_s()
-        self._is_away = False
+        self._is_away, self._early = False, []
+        self.generator.connecting.pop(self.seat.sender, None)
+        if self._coming is not None and self._coming is not gevent.getcurrent():
+            self._coming.kill()
         for stay in self.stays():
             stay.left(now_s)
         self.client.disconnect()
@@ -108,36 +119,40 @@ class Person(User):
     def connected(self, client: Client) -> None:
         """It is in the room, for the first time or again."""
         figures, now_s = self.generator.figures, self.generator.clock.now_s()
-        again = self.stay is not None
-        if self._is_away:
+        since_s = self.generator.connecting.pop(self.seat.sender, now_s)
+        was_away, self._is_away = self._is_away, False
+        if was_away:
+            figures.counters["reconnects"] += 1
             figures.reconnect.record(int((now_s - self._lost_s) * MICRO))
         else:
-            figures.connect.record(int(client.opened_s * MICRO))
-        if again and client.recovered and self._is_away:
-            self._is_away = False
+            figures.connect.record(int((now_s - since_s) * MICRO))
+        if self.stay is None:
+            self.generator.joined += 1
+            figures.counters["joined"] += 1
+        if was_away and client.recovered:
             figures.counters["recoveries"] += 1
             for stay in self.stays():
                 stay.resumed()
-            return
-        if not again:
-            self.generator.joined += 1
-        elif self.generator.options.recover and client.reconnects:
-            figures.counters["recoveries_refused"] += 1
-        self._is_away = False
-        for stay in self.stays():
-            stay.left(now_s)
-        self.entered(now_s)
+        else:
+            figures.counters["recoveries_refused"] += was_away and self.generator.options.recover
+            for stay in self.stays():
+                stay.left(now_s)
+            self.entered(now_s)
+        early, self._early = self._early or [], None
+        for packets, at_s in early:
+            self.hear(packets, at_s)
 
     def lost(self, client: Client, reason: str) -> None:
         """The connection is broken, or was closed."""
-        if self.generator.finishing or (client.state == "closed" and reason == BY_CLIENT):
+        if client.state == "closed" and reason == BY_CLIENT:
             return
         now_s = self.generator.clock.now_s()
+        self._early = []
         if not self._is_away:
             self._is_away, self._lost_s = True, now_s
         for stay in self.stays():
             stay.paused(now_s)
-        self.generator.figures.counters["reconnects"] += 1
+        self.generator.figures.counters["connections_lost"] += 1
         self._come_back(client)
 
     def failed(self, client: Client, error: ClientError) -> None:
@@ -148,14 +163,21 @@ class Person(User):
     def _come_back(self, client: Client) -> None:
         """Who was sent away for good comes again all the same, as people do."""
         if client.state == "closed" and not self.generator.finishing:
-            gevent.spawn_later(RETRY_S, self.join)
+            self._coming = gevent.spawn_later(RETRY_S, self.join)
 
     def _count_failure(self, error: ClientError) -> None:
         self.generator.figures.counters["connect_failures"] += 1
         self.generator.figures.failed(str(error))
 
     def heard(self, client: Client, packets: Batch, now_s: float) -> None:
-        """The hot path: what came at once."""
+        """The hot path: what came at once. What comes before CONNECT is answered is the next stay's."""
+        if self._early is None:
+            self.hear(packets, now_s)
+        else:
+            self._early.append((packets, now_s))
+
+    def hear(self, packets: Batch, now_s: float) -> None:
+        """What came to a member."""
         found = self.generator.found(packets, self.seat.room)
         if found.ids and self.stay is not None:
             now_s += self.generator.clock.offset_s
@@ -230,16 +252,15 @@ class Person(User):
 
     # --- when ----------------------------------------------------------------------------------------------
 
-    @property
-    def sends(self) -> bool:
-        """Whether it is one of its room's senders; waits until that is known."""
-        self.generator.talking.wait()
-        return self.seat.rank < self.generator.senders
-
     def talk(self) -> None:
         """Talks when it is its turn, or listens, until the run ends."""
-        for turn_s in self.turns() if self.sends else self.idle():
+        for turn_s in self.turns():
             self.say(turn_s)
+
+    def inherit(self, turn: int) -> None:
+        """A sender of its room has left, and it takes its turns over."""
+        self.turn = turn
+        self._inherits.set()
 
     def talk_and_lose(self, losses: Iterator[object]) -> None:
         """Talks, and loses its connection each time that `losses` yields."""
@@ -251,18 +272,30 @@ class Person(User):
 
     def _lose(self, losses: Iterator[object]) -> None:
         for _ in losses:
+            if self.generator.finishing:
+                return
             if self.client.is_connected:  # who is still on the way back has nothing to lose
                 self.client.cut()
 
     def turns(self) -> Iterator[float]:
-        """When this sender sends, by the master's clock, until the run ends.
+        """When it sends, by the master's clock, until the run ends; never while it is none of its room's senders.
 
         Open loop: the room's rate, its senders in turn, rooms evenly spread; who is late sends at once, and is
         measured from when it should have. Closed loop: as soon as what it sent before is acknowledged.
         """
         generator = self.generator
+        generator.talking.wait()
+        turn_s = 0.0
         every_s = generator.senders / generator.options.rate
-        turn_s = generator.began_s + (self.seat.rank + generator.share_of(self.seat)) / generator.options.rate
+        if self.seat.rank < generator.senders:
+            self.turn = self.seat.rank
+        else:
+            generator.listens(self.seat.room, self)
+            while self.turn is None and not generator.finishing:
+                self._inherits.wait(IDLE_S)
+            turn_s = generator.clock.now_s()  # what was due before was another's
+        first_s = generator.began_s + ((self.turn or 0) + generator.share_of(self.seat)) / generator.options.rate
+        turn_s = first_s + every_s * max(0, math.ceil((turn_s - first_s) / every_s))
         while not generator.finishing:
             if generator.options.loop == "closed":
                 turn_s = self._answered()

@@ -20,7 +20,7 @@ class ServerProcess:
 
 
 class Servers:
-    """Processes whose command line the pattern matches."""
+    """Processes whose command line the pattern matches; none where it is empty."""
 
     def __init__(self, pattern: str) -> None:
         self._pattern = re.compile(pattern)
@@ -30,7 +30,7 @@ class Servers:
 
     def sample(self, second: int) -> None:
         """Takes one look; a process that ended is not looked at any more."""
-        if self._samples % FIND_EVERY == 0:
+        if self._samples % FIND_EVERY == 0 and self._pattern.pattern:
             self._find()
         self._samples += 1
         for each in self._by_pid.values():

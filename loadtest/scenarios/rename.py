@@ -12,5 +12,5 @@ class Rename(Person):
     @task
     def act(self) -> None:
         """Takes new names, or listens, until the run ends."""
-        for turn_s in self.turns() if self.sends else self.idle():
+        for turn_s in self.turns():
             self.rename(turn_s)

@@ -2,7 +2,6 @@
 
 from locust import tag, task
 
-from ..client.client import Client
 from ..client.packets import Batch
 from ..measure.stay import Stay
 from ..people import Person
@@ -29,7 +28,7 @@ class Whisper(Person):
         """Of the room and of the pair."""
         return [stay for stay in (self.stay, self.pair_stay) if stay is not None]
 
-    def heard(self, client: Client, packets: Batch, now_s: float) -> None:
+    def hear(self, packets: Batch, now_s: float) -> None:
         """A whisper of others is unexpected in the room."""
         found = self.generator.found(packets, self.pair)
         mine = (self.seat.sender, self.partner.sender)
@@ -44,6 +43,6 @@ class Whisper(Person):
     @task
     def act(self) -> None:
         """Whispers to its partner, or waits for whispers, until the run ends."""
-        whispers = self.sends and self.generator.is_taken(self.partner)
-        for turn_s in self.turns() if whispers else self.idle():
+        self.generator.talking.wait()
+        for turn_s in self.turns() if self.generator.is_taken(self.partner) else self.idle():
             self.say(turn_s, to=f"p{self.partner.sender}", room=self.pair)

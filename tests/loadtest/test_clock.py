@@ -2,7 +2,7 @@
 
 import time
 
-from loadtest.clock import Clock
+from loadtest.clock import DRIFT, Clock, apart_s
 
 
 def test_the_offset_is_that_of_the_shortest_exchange() -> None:
@@ -29,3 +29,15 @@ def test_a_shared_clock_is_the_machine_s() -> None:
     clock = Clock.shared()
     assert clock.error_s == 0
     assert abs(clock.now_s() - time.monotonic()) < 0.1
+
+
+def test_two_clocks_are_apart_by_the_errors_of_both() -> None:
+    assert apart_s([0.001, 0.004, 0.002]) == 0.006
+    assert apart_s([]) == 0.0
+    assert Clock.shared().bound_s() == 0.0
+
+
+def test_an_error_grows_until_the_next_exchange() -> None:
+    clock, now_s = Clock(), time.monotonic()
+    clock.exchanged(now_s - 1000.0, 5000.0, now_s - 999.0)
+    assert clock.bound_s() >= 0.5 + 999.0 * DRIFT
