@@ -5,7 +5,7 @@
     make loadtest ARGS=--help
 
 The cluster is `clusterkit up` with NODES nodes (3) on free ports; settings come from the environment. With `--host
-URL` none is started. Whatever is not given is the headline's.
+URL` none is started. Whatever is given neither as an option nor in the environment is the headline's.
 """
 
 import contextlib
@@ -22,8 +22,14 @@ from pathlib import Path
 from .ports import free_ports
 
 HERE = Path(__file__).resolve().parent
-HEADLINE = {"--tags": "broadcast", "--users": "500", "--spawn-rate": "200", "--rate": "20", "--talk-time": "30"}
-SHORT = {"--users": "-u", "--spawn-rate": "-r", "--tags": "-T"}
+# As variables, since options go before these.
+HEADLINE = {
+    "LOCUST_TAGS": "broadcast",
+    "LOCUST_USERS": "500",
+    "LOCUST_SPAWN_RATE": "200",
+    "LOADTEST_RATE": "20",
+    "LOADTEST_TALK_TIME": "30",
+}
 NODES = "3"
 NICE = "5"  # of nodes that share this machine's cores with a generator, which must not be what is slow
 NODES_MAX = 32  # each has a port behind the cluster's
@@ -39,9 +45,9 @@ def main(arguments: Sequence[str]) -> int:
         print_options()
         return run_locust(arguments)
     given = {each.partition("=")[0] for each in arguments}
-    missing = {name: value for name, value in HEADLINE.items() if not {name, SHORT.get(name)} & given}
-    options = ["--headless", *(part for pair in missing.items() for part in pair), *arguments]
-    if "--processes" in given and "--master-bind-port" not in given:
+    options = ["--headless", *arguments]
+    is_divided = "--processes" in given or "LOCUST_PROCESSES" in os.environ
+    if is_divided and "--master-bind-port" not in given:
         port = str(free_ports(1))  # two tests at a time on one machine must not share locust's own
         options = [*options, "--master-bind-port", port, "--master-port", port]
     if {"--host", "-H"} & given or "LOCUST_HOST" in os.environ:
@@ -64,7 +70,7 @@ def print_options() -> None:
 def run_locust(options: Sequence[str]) -> int:
     """Locust with this kit's scenarios."""
     command = [sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), *options]
-    running = subprocess.Popen(command)
+    running = subprocess.Popen(command, env=HEADLINE | os.environ)
     while True:
         try:
             return running.wait()

@@ -125,6 +125,7 @@ def probe_of(load: Load, report: dict[str, Any]) -> Probe:
         " ".join(verdict["reasons"]),
         max(busy, default=None),
         (sum(each[0] for each in sizes), sum(each[-1] for each in sizes)) if sizes else None,
+        report["counters"]["users"] - report["counters"]["joined"],
     )
 
 

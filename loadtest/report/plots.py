@@ -74,8 +74,11 @@ def over_time(
     above = [value for value in values if value > 0]
     if log and above and max(above) >= LOG_FROM_RATIO * min(above):
         y = axis.logarithmic(min(above), max(above), tick or text)
-        # An area would say that it begins at zero.
-        series = [replace(each, filled=False) for each in series]
+        # An area would say that it begins at zero, which is nowhere on this axis: there it is a gap.
+        series = [
+            replace(each, filled=False, points=[(at, value or None) for at, value in each.points])
+            for each in series
+        ]
     else:
         y = axis.linear(max([*values, least]), tick or text)
     return lines(series, x, y, text, x_text=lambda at: f"second {at:g}", marks=marks, name=name, wide=wide)
@@ -146,7 +149,7 @@ def _rates(results: Results) -> Markup:
     deliveries = of_moments(results, "deliveries/s", "s1", lambda moment: moment.deliveries, filled=True)
     sends = of_moments(results, "sends/s", "s3", lambda moment: moment.sends)
     drawing = over_time([deliveries, sends], short_text, name="Deliveries and sends per second", log=True)
-    says = "Received by all members together, and sent. The scale is logarithmic where they are far apart."
+    says = "Received by all members together, and sent. Logarithmic where they are far apart; a gap is then 0."
     return figure("Deliveries and sends", says, drawing, [deliveries, sends])
 
 

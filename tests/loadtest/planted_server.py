@@ -1,6 +1,6 @@
 """A Socket.IO server that breaks its promises on purpose, and counts how often: what a load test must find.
 
-    python -m tests.loadtest.planted_server PORT --drop 0.01 --twice 0.01 --swap 0.01 --delay 0.01
+    python -m tests.loadtest.planted_server PORT --drop 0.01 --twice 0.01 --swap 0.01 --delay 0.01 --delay-s 0.2
 
 Room chat of the kit's wire contract, WebSocket only, one process, no Redis. Each share is of the deliveries. On
 SIGTERM it prints, as JSON, how many deliveries there were to be and how many were broken in each way.
@@ -36,8 +36,9 @@ class Member:
 class PlantedServer:
     """`shares`: drop, twice, swap, delay -> of the deliveries."""
 
-    def __init__(self, shares: dict[str, float], seed: int) -> None:
+    def __init__(self, shares: dict[str, float], delay_s: float, seed: int) -> None:
         self._shares = shares
+        self._delay_s = delay_s
         self._random = random.Random(seed)
         self._members: dict[str, list[Member]] = collections.defaultdict(list)
         self._number = 0
@@ -118,7 +119,7 @@ class PlantedServer:
 
     def _delay(self, member: Member) -> None:
         member.behind = []
-        asyncio.get_running_loop().call_later(DELAY_S, self._go_on, member)
+        asyncio.get_running_loop().call_later(self._delay_s, self._go_on, member)
 
     def _put(self, member: Member, packet: str) -> None:
         member.waiting.put_nowait(packet) if member.behind is None else member.behind.append(packet)
@@ -141,7 +142,7 @@ class PlantedServer:
 async def serve(arguments: Any) -> None:
     """Until SIGTERM."""
     shares = {name: getattr(arguments, name) for name in ("drop", "twice", "swap", "delay")}
-    server = PlantedServer(shares, arguments.seed)
+    server = PlantedServer(shares, arguments.delay_s, arguments.seed)
     app = web.Application()
     app.router.add_get("/socket.io/", server.handle)
     runner = web.AppRunner(app, access_log=None)
@@ -159,5 +160,6 @@ if __name__ == "__main__":
     parser.add_argument("port", type=int)
     for name in ("drop", "twice", "swap", "delay"):
         parser.add_argument(f"--{name}", type=float, default=0.0)
+    parser.add_argument("--delay-s", type=float, default=DELAY_S)
     parser.add_argument("--seed", type=int, default=1)
     asyncio.run(serve(parser.parse_args()))

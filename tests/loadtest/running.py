@@ -41,12 +41,14 @@ def environment() -> dict[str, str]:
 KIT = ("-m", "loadtest")
 
 
-async def load_test(host: str, folder: Path, *options: str, program: Sequence[str] = KIT) -> Outcome:
+async def load_test(
+    host: str, folder: Path, *options: str, program: Sequence[str] = KIT, **variables: str
+) -> Outcome:
     """A run of `python` with that program, once it has ended."""
     command = [*FIRST, sys.executable, *program, "--host", host, "--report", str(folder), *options]
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     running = await asyncio.create_subprocess_exec(
-        *command, cwd=ROOT, env=environment(), start_new_session=True, **streams
+        *command, cwd=ROOT, env=environment() | variables, start_new_session=True, **streams
     )
     try:
         output, _ = await asyncio.wait_for(running.communicate(), LIMIT_S)

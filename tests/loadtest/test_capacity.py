@@ -4,7 +4,7 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +70,30 @@ def test_a_generator_that_is_too_slow_is_named_as_the_limit() -> None:
     assert "the cluster holds more than the row says" in markdown([first], TARGET_US, 6)
 
 
+def test_a_run_that_the_generator_spoilt_is_made_once_more() -> None:
+    cluster, spoilt = Holds(10_000), []
+
+    def run(load: Load) -> Probe:
+        probe = cluster.run(load)
+        if load.deliveries_s == 4_000 and not spoilt:
+            spoilt.append(load)
+            return replace(probe, valid=False, why="g1: a hiccup.")
+        return probe
+
+    found = search(SHAPE, TARGET_US, run)
+    assert spoilt
+    assert found.best is not None
+    assert found.best.load.deliveries_s > 8_000
+    assert found.limit == "the target"
+
+
+def test_a_run_that_not_all_got_into_keeps_no_target() -> None:
+    cluster = Holds(1e9)
+    found = search(SHAPE, TARGET_US, lambda load: replace(cluster.run(load), absent=3, valid=False))
+    assert (found.best, found.limit) == (None, "3 users who could not connect")
+    assert not replace(found.probes[0], valid=True).keeps(TARGET_US)
+
+
 def test_the_number_of_runs_is_bounded_and_said() -> None:
     cluster = Holds(1e12)
     found = search(SHAPE, TARGET_US, cluster.run, runs_max=3)
@@ -103,7 +127,7 @@ def test_two_runs_for_each_row_of_a_real_cluster(tmp_path: Path) -> None:
     assert [(row["shape"]["rooms"], row["shape"]["members"]) for row in rows] == [(1, 20), (2, 10)]
     assert all(len(row["probes"]) <= 2 and row["probes"][0]["lost"] == 0 for row in rows)
     assert (tmp_path / "report/capacity.md").read_text() in done.stdout
-    assert "<svg" in (tmp_path / "report/capacity.html").read_text()
+    assert "Latency by load" in (tmp_path / "report/capacity.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from .running import load_test, planted
 
-LOAD = ("--users", "30", "--spawn-rate", "100", "--rate", "40", "--talk-time", "5")
+LOAD = ("--users", "30", "--spawn-rate", "100", "--rate", "40", "--talk-time", "5", "--drain", "3")
 FAULTS = ("lost", "duplicates", "order_violations", "unexpected")
 DELAYED_US = 190_000
 
@@ -47,6 +47,15 @@ async def test_delays_show_in_the_distribution(tmp_path: Path) -> None:
     assert server.counts["delay"] > 10
     # What comes within 10 ms behind a delayed message waits for nearly as long.
     assert server.counts["delay"] <= delayed(outcome.report["latencies"]["fanout"]) <= 2 * server.counts["delay"]
+
+
+async def test_what_comes_long_after_the_last_send_is_not_lost(tmp_path: Path) -> None:
+    # Everything waits for up to 3 s: when all stop after 4 s, nothing comes for the next 2 s.
+    with planted("--delay", "1", "--delay-s", "3") as server:
+        outcome = await load_test(server.url, tmp_path, *LOAD, "--talk-time", "4", "--drain", "20")
+    assert {name: outcome.count(name) for name in FAULTS} == dict.fromkeys(FAULTS, 0)
+    assert outcome.count("delivered") == server.counts["deliveries"]
+    assert outcome.report["duration_s"] < 15, "nothing was missing, so that nobody had to wait for the drain's end"
 
 
 async def test_a_gate_that_fails_is_exit_code_1_and_named(tmp_path: Path) -> None:

@@ -167,6 +167,8 @@ async def test_nobody_there_is_said_and_not_valid_to_pass(tmp_path: Path) -> Non
     assert "had not joined their room" in outcome.output
     assert outcome.count("connect_failures") > 0
     assert any("refused" in text for text in outcome.report["errors"])
+    assert "2 of 2 users never joined" in " ".join(outcome.report["verdict"]["reasons"])
+    assert outcome.report["latencies"]["connect"]["count"] == 2, "they have waited until the end"
 
 
 async def test_help_lists_every_option_with_its_variable(tmp_path: Path) -> None:
@@ -174,3 +176,19 @@ async def test_help_lists_every_option_with_its_variable(tmp_path: Path) -> None
     assert outcome.exit_code == 0
     for name in ("GATE", "RATE", "ROOMS", "TALK_TIME", "DROP_COOKIES", "RECOVER", "STORM_EVERY", "SHAPE"):
         assert f"LOADTEST_{name}" in outcome.output
+
+
+async def test_the_environment_goes_before_the_headline_and_options_before_both(
+    cluster: str, tmp_path: Path
+) -> None:
+    variables = {"LOCUST_TAGS": "rename", "LOCUST_USERS": "4", "LOCUST_SPAWN_RATE": "50"}
+    variables |= {"LOADTEST_TALK_TIME": "1.5", "LOADTEST_RATE": "7"}
+    outcome = await load_test(cluster, tmp_path, "--rate", "8", **variables)
+    found = outcome.report["parameters"]
+    assert (found["users"], found["talk_s"], found["rate"]) == (4, 1.5, 8.0)
+    assert outcome.report["scenario"] == "rename"
+
+
+async def test_a_run_without_a_pattern_watches_no_process(cluster: str, tmp_path: Path) -> None:
+    outcome = await run(cluster, tmp_path, "--talk-time", "1", "--server-processes", "")
+    assert outcome.report["servers"] == {}

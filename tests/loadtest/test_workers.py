@@ -164,6 +164,34 @@ async def test_two_runs_from_the_web_ui_are_two_reports(generators: Generators, 
     assert "Traceback" not in generators.said
 
 
+async def test_a_run_of_the_web_ui_ends_by_itself_and_the_next_one_is_not_ended_by_it(
+    generators: Generators, cluster: str
+) -> None:
+    port = free_ports(1)
+    web = f"http://127.0.0.1:{port}"
+    await generators.master("--web-host", "127.0.0.1", "--web-port", str(port), "--expect-workers", "1")
+    await generators.worker()
+    await generators.says("reported as ready")
+    form = {"user_count": 4, "spawn_rate": 100, "host": cluster, "gates": "lost==0,delivered==expected"}
+
+    await ask(f"{web}/swarm", form | {"talk_s": "soon"})
+    await generators.says("the run does not begin: talk_s: expected a number above 0, got 'soon'")
+    assert "expected a number above 0" in await ask(f"{web}/fanout")
+
+    await ask(f"{web}/swarm", form | {"talk_s": "4"})
+    await generators.says("delivered/s")
+    await ask(f"{web}/stop", {"please": "stop"})
+    await ask(f"{web}/swarm", form | {"talk_s": "6"})
+    await generators.says("everybody has talked for 6 s")
+    assert "everybody has talked for 4 s" not in generators.said
+    await eventually(lambda: shows(f"{web}/fanout", "2 of 2 gates passed"), 30)
+    assert "Traceback" not in generators.said
+
+
+async def shows(url: str, text: str) -> bool:
+    return text in await ask(url)
+
+
 async def ask(url: str, form: dict[str, Any] | None = None) -> str:
     def asked() -> str:
         data = urllib.parse.urlencode(form).encode() if form else None

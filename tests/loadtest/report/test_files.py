@@ -225,3 +225,16 @@ def test_other_numbers_are_as_people_read_them() -> None:
         "2 h 5 min",
     ]
     assert not math.isnan(RUNS["nothing"].deliveries_per_s)
+
+
+def test_nothing_on_a_logarithmic_scale_is_a_gap() -> None:
+    made = RUNS["good"]
+    moments = [replace(each, deliveries=0 if 8 <= each.second < 12 else each.deliveries) for each in made.moments]
+    (picture,) = (each for each in tree(html(replace(made, moments=moments))).iter("svg") if is_rates(each))
+    lines = [each for each in picture.iter("path") if each.attrib["class"] == "line s1"]
+    assert len(lines) == 2
+    assert not [each for each in picture.iter("title") if "deliveries/s: 0" in (each.text or "")]
+
+
+def is_rates(picture: ElementTree.Element) -> bool:
+    return picture.attrib["aria-label"] == "Deliveries and sends per second"
