@@ -52,7 +52,7 @@ class Bench:
         self._names = [each.name for each in contenders]
         if options.quick or options.members:
             self._notes.append("there were other numbers of members than the lines' titles say")
-        self._plan = Plan(groups(options), contenders, bool(options.contenders), pairs(options), _places(options))
+        self._plan = Plan(groups(options), contenders, bool(options.contenders), pairs(options), places(options))
 
     def run(self) -> None:
         """Measures, shows, writes. What there is is shown even when it ends early."""
@@ -125,7 +125,7 @@ def _contenders(chosen: Sequence[str] | None) -> tuple[tuple[Contender, ...], li
     return tuple(found), notes
 
 
-def _places(options: argparse.Namespace) -> Places:
+def places(options: argparse.Namespace) -> Places:
     """The first two cores that there are, unless others were chosen. Raises Missing."""
     allowed = sorted(os.sched_getaffinity(0))
     if not options.cores and len(allowed) < 2:

@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--warm-up-s", type=float, metavar="S", help="seconds before that")
     made.add_argument("--members", type=_positive, metavar="N", help="members, in lines with more than one")
     made.add_argument("--quick", action="store_true", help="few members, short, one round")
-    made.add_argument("--cores", type=_cores, metavar="S,C", help="CPU numbers of the server and of the client")
+    made.add_argument("--cores", type=cores, metavar="S,C", help="CPU numbers of the server and of the client")
     made.add_argument("--realtime", action="store_true", help="keep others off the two cores; needs root")
     made.add_argument("--no-ceiling", action="store_true", help="do not measure the load client itself")
     made.add_argument("--write", action="store_true", help=f"write {RESULTS.name} whatever was measured")
@@ -88,7 +88,8 @@ def _resized(group: Group, options: argparse.Namespace) -> Group:
     return replace(group, rooms=rooms, members=rooms * ROOM_SIZE)
 
 
-def _cores(text: str) -> tuple[int, int]:
+def cores(text: str) -> tuple[int, int]:
+    """`S,C`. Raises ValueError."""
     server, client = map(int, text.split(","))
     return server, client
 
