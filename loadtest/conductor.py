@@ -171,6 +171,7 @@ class Master:
         if self._options.talk_s:
             gevent.sleep(BEGIN_IN_S + self._options.talk_s)
             logger.info("everybody has talked for %g s", self._options.talk_s)
+            self._end()  # first: locust stands still for 50 ms when it stops, and the last messages would wait
             # The web UI goes on, for the next run.
             self._runner.quit() if self._environment.web_ui is None else self._runner.stop()
 
@@ -207,7 +208,11 @@ class Master:
         self._finals.add(msg.node_id)
 
     def _on_stopping(self, **_: Any) -> None:
-        """Before anybody is stopped: waits until everything under way has come."""
+        """Before anybody is stopped."""
+        self._end()
+
+    def _end(self) -> None:
+        """Waits until everything under way has come, and has it judged."""
         if not self._plan:
             return
         for greenlet in (self._beginning, self._settling):

@@ -24,11 +24,10 @@ STARVED_SHARE = 0.95
 STARVED_WAIT_SHARE = 0.10
 # Below this no latency of interest is changed; timers and the scheduler alone make 1 or 2 ms of lag.
 LAG_FLOOR_US = 10_000
-# A loop that is late by a third of what it measures measures itself.
-LAG_PART_OF_FANOUT = 3
 # Where the lag's p99 is so great a part of the fan-out's p99, that p99 is the generator's.
-LAG_SHARE_OF_P99 = 0.5
-# Whatever the server's latency: a queue in the generator looks like one in the server, so that the third above
+LAG_SHARE = 0.5
+LAG_SHARE_TOLD = 1 / 3
+# Whatever the server's latency: a queue in the generator looks like one in the server, so that the half above
 # grows with it. A quota of a core (cgroup) shows as stalls of up to its period of 100 ms.
 LAG_CEILING_US = 50_000
 # Open loop: the schedule is no longer kept, the load is not the one that was asked for.
@@ -101,7 +100,6 @@ def verdict_on(
     """
     if not workers:
         return Verdict(("No generator reported anything about itself.",), ("Look at the workers' logs.",))
-    limit_us = lag_limit_us(fanout)
     reasons = [reason for worker in workers for reason in _reasons(worker, fanout)]
     reasons += _clock_reasons(fanout)
     advice = list(_advice(workers, reasons)) if reasons else []
@@ -113,14 +111,8 @@ def verdict_on(
         advice.append("Look at the errors and at the server's log; then --connect-timeout, or less load.")
     if reasons:
         return Verdict(tuple(reasons), tuple(advice))
-    hiccups = (text for worker in workers for text in _hiccups(worker, limit_us))
+    hiccups = (text for worker in workers for text in _hiccups(worker))
     return Verdict(warnings=(*hiccups, *_closeness(workers, fanout)))
-
-
-def lag_limit_us(fanout: Histogram) -> int:
-    """The lag of a loop (p99) from which on the figures are not the server's."""
-    p50_us = fanout.percentile(50) or 0
-    return min(LAG_CEILING_US, max(LAG_FLOOR_US, p50_us // LAG_PART_OF_FANOUT))
 
 
 def is_bad(bad_seconds: int, worker: WorkerHealth) -> bool:
@@ -158,18 +150,17 @@ def _reasons(worker: WorkerHealth, fanout: Histogram) -> Iterator[str]:
 
 
 def _late_reasons(worker: WorkerHealth, fanout: Histogram, of: str) -> Iterator[str]:
-    lag_limit, p99_us = lag_limit_us(fanout), fanout.percentile(99) or 0
-    lag_us = worker.loop_lag.percentile(99) or 0
-    lagging = sum(each.lag_max_us > lag_limit for each in worker.loaded)
-    if lag_us > lag_limit and is_bad(lagging, worker):
-        yield (
-            f"{worker.name}: its loop came {lag_us / 1000:.0f} ms too late (p99; at most {lag_limit / 1000:.0f} "
-            f"ms here), in {lagging} {of}: latencies are in part its own."
-        )
-    elif lag_us > LAG_FLOOR_US and lag_us >= LAG_SHARE_OF_P99 * p99_us > 0:
+    lag_us, p99_us = worker.loop_lag.percentile(99) or 0, fanout.percentile(99) or 0
+    lagging = sum(each.lag_max_us > LAG_CEILING_US for each in worker.loaded)
+    if lag_us > LAG_FLOOR_US and lag_us >= LAG_SHARE * p99_us:
         yield (
             f"{worker.name}: its loop came {lag_us / 1000:.0f} ms too late (p99), where deliveries took "
-            f"{p99_us / 1000:.0f} ms (p99): the fan-out's p99 is its own."
+            f"{p99_us / 1000:.0f} ms (p99): that is its own latency."
+        )
+    elif lag_us > LAG_CEILING_US and is_bad(lagging, worker):
+        yield (
+            f"{worker.name}: its loop came {lag_us / 1000:.0f} ms too late (p99; at most "
+            f"{LAG_CEILING_US / 1000:.0f} ms), in {lagging} {of}: latencies are in part its own."
         )
     late_us = worker.send_lateness.percentile(99) or 0
     late = sum(each.lateness_max_us > LATENESS_US for each in worker.loaded)
@@ -206,9 +197,9 @@ def _clock_reasons(fanout: Histogram) -> Iterator[str]:
         )
 
 
-def _hiccups(worker: WorkerHealth, lag_limit: int) -> Iterator[str]:
+def _hiccups(worker: WorkerHealth) -> Iterator[str]:
     worst = max(worker.loaded, key=lambda each: each.lag_max_us, default=None)
-    if worst and worst.lag_max_us > max(lag_limit, LAG_CEILING_US):
+    if worst and worst.lag_max_us > LAG_CEILING_US:
         yield (
             f"{worker.name}: its loop stood still for {worst.lag_max_us / 1000:.0f} ms in second "
             f"{worst.second}: the highest latencies of that second are its own."
@@ -218,9 +209,9 @@ def _hiccups(worker: WorkerHealth, lag_limit: int) -> Iterator[str]:
 def _closeness(workers: Sequence[WorkerHealth], fanout: Histogram) -> Iterator[str]:
     lag_us = max((worker.loop_lag.percentile(99) or 0 for worker in workers), default=0)
     fanout_us = fanout.percentile(99) or 0
-    if lag_us > 1000 and 2 * lag_us > fanout_us > 0:
+    if lag_us > 1000 and lag_us > LAG_SHARE_TOLD * fanout_us > 0:
         yield (
-            f"The loop lag of the generators ({lag_us / 1000:.1f} ms, p99) is more than half of the fan-out "
+            f"The loop lag of the generators ({lag_us / 1000:.1f} ms, p99) is more than a third of the fan-out "
             f"({fanout_us / 1000:.1f} ms, p99): the server is faster than it looks."
         )
 
