@@ -1,7 +1,7 @@
 """Runs a scenario against a cluster that it starts itself: `python -m loadtest [OPTIONS OF LOCUST]`.
 
     make loadtest                               500 members of one room, 20 messages/s for 30 s
-    make loadtest ARGS="--users 1000 --rate 30 --talk-time 60 --gate fanout.p99<=50ms"
+    make loadtest ARGS="--users 1000 --rate 30 --talk-time 60 --gate 'fanout.p99<=50ms'"
     make loadtest ARGS=--help
 
 The cluster is `clusterkit up` with NODES nodes (3) on free ports; settings come from the environment. With `--host

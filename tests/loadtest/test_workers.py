@@ -104,6 +104,7 @@ async def test_a_run_that_loses_a_worker_is_not_valid(generators: Generators) ->
     assert not report["verdict"]["valid"]
     assert any("its last report is missing" in reason for reason in report["verdict"]["reasons"])
     assert sum(not each["finished"] for each in report["generators"]) == 1
+    assert report["counters"]["unexpected"] == 0, "what the dead one had sent is nobody's to judge"
     assert "Traceback" not in generators.said
 
 
