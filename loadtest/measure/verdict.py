@@ -226,6 +226,8 @@ def _advice(workers: Sequence[WorkerHealth], reasons: Sequence[str]) -> Iterator
     )
     if any("wait for a core" in reason for reason in reasons):
         yield "Look for what else runs on these cores, and for a CPU quota of the container (cpu.max)."
+    if any("its own latency" in reason for reason in reasons):
+        yield "The plot of its lag shows when it stood still; a single time weighs less in a longer run."
     if any("clocks" in reason for reason in reasons):
         yield "Let the generators' machines keep the same time (chrony), or run all generators on one machine."
     if any("had begun" in reason for reason in reasons):

@@ -76,10 +76,11 @@ def _second(figures: Figures, chance: random.Random, second: int, story: Story) 
     joined = int(MEMBERS / len(WORKERS) * min(1.0, (second + 1) / RAMP_S))
     for _ in range(joined - figures.connections):
         figures.connect.record(int(chance.lognormvariate(math.log(14_000), 0.5)))
+        figures.counters.update(users=1, joined=1)
     figures.connections = joined
     if second == 9:
         figures.reconnect.record(1_200_000)
-        figures.counters.update(reconnects=1, recoveries=1)
+        figures.counters.update(connections_lost=1, reconnects=1, recoveries=1)
     sends = MESSAGES_PER_S // len(WORKERS)
     for _ in range(sends):
         figures.ack.record(int(chance.lognormvariate(math.log(2_400), 0.4)))
@@ -133,7 +134,7 @@ def empty_results() -> Results:
     figures = Figures(0.0)
     for _ in range(12):
         figures.failed("connection refused: http://127.0.0.1:8080")
-    figures.counters["connect_failures"] = 12
+    figures.counters.update(users=12, connect_failures=12)
     collected = Collected()
     collected.add(WORKERS[0], figures.to_wire(1.0, final=True))
     made = collected.results(
