@@ -81,7 +81,7 @@ class Person(User):
 
     def join(self) -> None:
         """Connects, however often it takes."""
-        if not self._is_away:
+        if not self._is_away and not self.generator.finishing:
             self.generator.connecting.setdefault(self.seat.sender, self.generator.clock.now_s())
         while not self.generator.finishing and self.client.state in ("new", "closed"):
             try:

@@ -179,6 +179,16 @@ def test_who_never_gets_there_has_waited_until_the_end(generator: Generator, peo
     assert generator.figures.connect.max_us >= 5_000_000
 
 
+def test_who_does_not_even_try_when_the_run_ends_has_not_waited(
+    generator: Generator, people_here: list[Talker]
+) -> None:
+    people_here[0].leave()
+    generator.finishing = True
+    people_here[0].join()
+    generator.close()
+    assert generator.figures.connect.count == 2
+
+
 def test_users_and_those_who_joined_are_counted(generator: Generator, people_here: list[Talker]) -> None:
     generator.seat()
     assert counted(generator, "users", "joined") == (3, 2)
