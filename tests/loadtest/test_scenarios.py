@@ -118,9 +118,10 @@ async def test_a_shape_ends_the_run(cluster: str, tmp_path: Path) -> None:
 
 async def test_who_leaves_while_a_run_goes_on_misses_nothing(cluster: str, tmp_path: Path) -> None:
     spike = ("--shape", "spike", "--stages", "1", "--stage-time", "3", "--talk-time", "60")
-    outcome = await run(cluster, tmp_path, *spike)
+    outcome = await run(cluster, tmp_path, *spike, "--senders", "2", "--rate", "20")
     assert outcome.report["connections_max"] == 24
     assert 12 in outcome.report["series"]["connections"][-4:], "nobody left"
+    assert max(outcome.report["series"]["sends"][-5:]) >= 0.9 * 2 * 20, "who left took its turns along"
 
 
 async def test_ctrl_c_ends_a_run_with_its_report(cluster: str, tmp_path: Path) -> None:
