@@ -6,6 +6,7 @@ asked asks the others too, and every sample says its node. Gauges are read when 
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..cluster.cluster import Cluster
+from ..cluster.nodes import NodeRecord
 from ..errors import StoreUnavailable
 from ..metrics import Histogram, described
 from .security import require_token
@@ -60,9 +62,10 @@ class Exporter:
     async def metrics(self, request: Request) -> Response:
         """The samples of all nodes at this node's address; a node that does not answer in time is left out."""
         self._check_token(request)
-        own = [*self._own(), *await self._of_redis()]
-        others = [] if ALONE in request.query_params else await self._of_siblings()
-        return Response(Families([*own, *others]).text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        alone = ALONE in request.query_params
+        parts = await asyncio.gather(self._of_redis(), *([] if alone else [self._of_siblings()]))
+        families = itertools.chain(self._own(), *parts)
+        return Response(Families(families).text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     def _own(self) -> Iterator[Metric]:
         node_id, metrics = self._cluster.node.node_id, self._cluster.metrics
@@ -100,7 +103,7 @@ class Exporter:
 
     async def _of_siblings(self) -> list[Metric]:
         own = self._cluster.node
-        others = (each.url for each in self._cluster.nodes.seen() if each.node_id != own.node_id)
+        others = (each.url for each in await self._nodes() if each.node_id != own.node_id)
         urls = [url for url in others if _host(url) == _host(own.url)]
         if not urls:
             return []
@@ -110,6 +113,15 @@ class Exporter:
             texts = await asyncio.gather(*(_scrape(session, url) for url in urls))
         families = (family for text in texts for family in text_string_to_metric_families(text))
         return [family for family in families if family.name != PREFIX + "away_sockets"]
+
+    async def _nodes(self) -> list[NodeRecord]:
+        """Those that Redis knows, one that has just come among them; while it is away those that it knew."""
+        registry = self._cluster.nodes
+        try:
+            async with asyncio.timeout(REDIS_LIMIT_S):
+                return await registry.all()
+        except (StoreUnavailable, TimeoutError):
+            return registry.seen()
 
 
 async def _scrape(session: aiohttp.ClientSession, url: str) -> str:

@@ -56,12 +56,7 @@ def of(samples: Samples, name: str) -> list[float]:
 
 
 async def test_every_counter_is_there_for_each_node_whichever_is_asked(cluster: RunningCluster) -> None:
-    for node in cluster.nodes:
-
-        async def both_are_seen(url: str = node.url) -> bool:
-            return len(of(await scraped(url), "connections")) == 2
-
-        await eventually(both_are_seen)
+    for node in cluster.nodes:  # which has hardly begun to look at the other
         samples = await scraped(node.url)
         for name in described():
             values = [*of(samples, f"{name}_total"), *of(samples, f"{name}_count")]

@@ -97,8 +97,7 @@ def start(redis_server: RedisServer, key_prefix: str, tmp_path: Path) -> Iterato
 async def gunicorn(start: Start) -> AsyncIterator[Gunicorn]:
     """Four workers that serve; they log no traceback, and end in order."""
     made = start()
-    await asyncio.to_thread(made.says, "accepting connections")
-    await made.nodes()
+    await asyncio.to_thread(made.says, "(?s)" + "accepting connections.*" * WORKERS)
     yield made
     assert await asyncio.to_thread(made.end) == 0
     assert "Traceback" not in made.text
