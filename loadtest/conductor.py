@@ -369,7 +369,6 @@ class Worker:
         generator = self._place.get()
         generator.close()
         self._stop_loops()
-        generator.check.roll()
         figures = generator.figures.to_wire(self._clock.now_s(), final=True)
         self._plan = {}
         with self._whole:

@@ -68,9 +68,9 @@ class Generator:
         self.index = index
         self.workers = workers
         self.ledger = Ledger()
-        self.figures = Figures(started_s, own_cpu=OwnCpu())
-        self.clients: list[Client] = []
-        self.check = SelfCheck(self.figures, clock, self.clients)
+        self.figures = Figures(started_s, own_cpu=OwnCpu(), look=self._look)
+        self.clients: list[Client] = []  # all that this process ever had
+        self.check = SelfCheck(self.figures, clock)
         self.people = 0  # who took a seat here so far
         self.joined = 0
         self._listeners: dict[str, list[Heir]] = {}  # room -> members who take over when a sender leaves
@@ -162,6 +162,12 @@ class Generator:
         """An acknowledgement, a message, or somebody on the way back to what they missed."""
         away = any(client.state == "reconnecting" for client in self.clients)
         return bool(away or self.waiting or time.monotonic() - self._heard_s < QUIET_S)
+
+    def _look(self) -> None:
+        figures, clients = self.figures, self.clients
+        figures.connections = sum(client.is_connected for client in clients)
+        figures.counters["bytes_in"] = sum(client.bytes_in for client in clients)
+        figures.counters["bytes_out"] = sum(client.bytes_out for client in clients)
 
     # --- what is heard -------------------------------------------------------------------------------------
 

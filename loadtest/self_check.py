@@ -1,14 +1,12 @@
-"""Keeps a generating process' own figures: how late its event loop is, and each second its connections and bytes.
+"""Keeps a generating process' own figures: how late its event loop is, and completes each second in time.
 
 What that means is for `measure/verdict.py` to say.
 """
 
 import time
-from collections.abc import Collection
 
 import gevent
 
-from .client.client import Client
 from .clock import Clock
 from .measure.figures import Figures
 
@@ -17,12 +15,11 @@ MICRO = 1_000_000
 
 
 class SelfCheck:
-    """`run` it in a greenlet. `clients` are all that this process ever had."""
+    """`run` it in a greenlet."""
 
-    def __init__(self, figures: Figures, clock: Clock, clients: Collection[Client]) -> None:
+    def __init__(self, figures: Figures, clock: Clock) -> None:
         self._figures = figures
         self._clock = clock
-        self._clients = clients
 
     def run(self) -> None:
         """For ever."""
@@ -36,8 +33,4 @@ class SelfCheck:
 
     def roll(self) -> None:
         """Completes the seconds that are over."""
-        figures, clients = self._figures, self._clients
-        figures.connections = sum(client.is_connected for client in clients)
-        figures.counters["bytes_in"] = sum(client.bytes_in for client in clients)
-        figures.counters["bytes_out"] = sum(client.bytes_out for client in clients)
-        figures.roll(self._clock.now_s())
+        self._figures.roll(self._clock.now_s())

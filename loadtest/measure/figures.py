@@ -6,6 +6,7 @@ rows of seconds are complete when they are sent, and are sent several times. `co
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,11 +58,14 @@ class SecondRow:
 class Figures:
     """Times are seconds of the master's clock, latencies µs. Second 0 begins at `started_s`.
 
-    The caller compares `rolls_at_s` with the time now and again, at least with everything that is received, and
-    calls `roll` when it has passed.
+    `look` is called before a second is completed, whoever completes it: it puts `connections` and the counters of
+    bytes to what they are now. The caller compares `rolls_at_s` with the time now and again, at least with
+    everything that is received, and calls `roll` when it has passed.
     """
 
-    def __init__(self, started_s: float, *, own_cpu: OwnCpu | None = None) -> None:
+    def __init__(
+        self, started_s: float, *, own_cpu: OwnCpu | None = None, look: Callable[[], None] | None = None
+    ) -> None:
         self.connect = Histogram()
         self.reconnect = Histogram()
         self.ack = Histogram()
@@ -74,6 +78,7 @@ class Figures:
         self.rolls_at_s = started_s
         self._started_s = started_s
         self._own_cpu = own_cpu
+        self._look = look
         self._lanes: dict[str, Histogram] = {}  # node of the receiver -> fan-out in the second that runs
         self._by_node: dict[str, Histogram] = {}  # and in those before
         self._row = SecondRow(-1)
@@ -115,6 +120,8 @@ class Figures:
         now = math.floor(now_s - self._started_s)
         if now <= self._row.second:
             return
+        if self._look is not None:
+            self._look()
         self._complete()
         used, waited = self._own_cpu.sample() if self._own_cpu else (None, None)
         stood_still = [SecondRow(second) for second in range(self._row.second + 1, now)]

@@ -29,7 +29,7 @@ def test_others_go_on_while_long_work_pauses() -> None:
 def test_a_standstill_is_of_the_second_in_which_it_ends() -> None:
     clock = Clock.shared()
     figures = Figures(clock.now_s() - 0.97)
-    check = SelfCheck(figures, clock, [])
+    check = SelfCheck(figures, clock)
     check.roll()
     running = gevent.spawn(check.run)
     gevent.sleep(0)

@@ -92,6 +92,21 @@ def test_seconds_in_which_the_process_stood_still_are_seconds_too() -> None:
     assert [(each.second, each.connections) for each in results(collected).moments] == [(n, 3) for n in range(4)]
 
 
+def test_whoever_completes_a_second_has_looked_at_what_is_connected_then() -> None:
+    connected = 0
+
+    def look() -> None:
+        figures.connections = connected
+        figures.counters["bytes_in"] += 10
+
+    figures, collected = Figures(0.0, look=look), Collected()
+    figures.roll(0.5)
+    for second, connected in enumerate((3, 5, 2), start=1):  # noqa: B007 - look() reads it
+        collected.add("w", figures.to_wire(second + 0.01))
+    found = results(collected).moments
+    assert [(each.connections, each.bytes_in) for each in found] == [(3, 10), (5, 10), (2, 10)]
+
+
 def test_what_happens_before_the_run_is_in_the_totals_and_in_no_second() -> None:
     figures = Figures(10.0)
     figures.roll(7.0)
