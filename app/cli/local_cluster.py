@@ -17,8 +17,8 @@ from .redis_server import find_redis_server, redis_command, require_answer, why_
 from .run_dir import RunDir
 from .service import Program, Service
 
-# Longer than a node takes at worst (`uvicorn_server.py`), so that only one that hangs is killed.
-NODE_STOP_LIMIT_S = 12.0
+# So much longer than DRAIN_TIMEOUT_S, within which a node ends by itself, that only one that hangs is killed.
+NODE_STOP_SPARE_S = 5.0
 REDIS_STOP_LIMIT_S = 5.0
 
 
@@ -97,7 +97,7 @@ class LocalCluster:
             log=self._run_dir.node_log(number),
             where=url_of(settings.host, own_port),
             is_ready=partial(is_ready, WILDCARDS.get(settings.host, settings.host), own_port),
-            stop_limit_s=NODE_STOP_LIMIT_S,
+            stop_limit_s=settings.drain_timeout_s + NODE_STOP_SPARE_S,
             shows_warnings=True,
         )
 

@@ -156,7 +156,7 @@ class Cluster:
         await self.store.aclose()
 
     def readiness(self) -> Readiness:
-        """Whether the way through Redis to this node's own inbox has worked within the last seconds."""
+        """Whether Redis has taken a heartbeat, and sent its canary to this node, within the last seconds."""
         age_s = time.monotonic() - self.relay.canary_seen_s
         if self.nodes.draining:
             return Readiness(False, "draining", age_s)

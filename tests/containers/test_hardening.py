@@ -111,3 +111,11 @@ def test_stopping_takes_less_than_whoever_stops_waits(stack: Stack) -> None:
     script = "import runpy; print(runpy.run_path('/opt/clusterkit/gunicorn.conf.py')['graceful_timeout'])"
     graceful_s = int(docker("exec", "-e", f"DRAIN_TIMEOUT_S={drain_s}", container, "python3", "-c", script))
     assert drain_s < graceful_s < grace_s
+
+
+def test_redis_makes_no_snapshots_and_evicts_nothing(stack: Stack) -> None:
+    (container,) = stack.containers("redis")
+    for name, value in {"save": "", "appendonly": "yes", "maxmemory-policy": "noeviction"}.items():
+        ask = f'REDISCLI_AUTH="$REDIS_PASSWORD" redis-cli --raw config get {name}'
+        _, found, *_ = docker("exec", container, "sh", "-c", ask).split("\n")
+        assert found == value

@@ -124,6 +124,25 @@ async def test_a_node_whose_redis_is_silent_is_alive_but_not_ready(
         assert "Traceback" not in cluster[0].log()
 
 
+async def test_a_node_whose_redis_takes_no_writes_is_not_ready(
+    own_redis: RedisServer, key_prefix: str, http: aiohttp.ClientSession
+) -> None:
+    async with running_cluster(own_redis.url, key_prefix, nodes=1) as cluster:
+        url = cluster[0].url
+        own_redis.command("CONFIG", "SET", "maxmemory", "1")
+
+        async def unready() -> Any:
+            status, readiness = await answer_of(http, f"{url}/readyz")
+            return readiness if status == 503 else None
+
+        readiness = await eventually(unready, within_s=10)
+        assert readiness["canary_age_s"] > 1
+        assert "heartbeat unanswered: " in cluster[0].log()
+        assert "maxmemory" in cluster[0].log()
+        own_redis.command("CONFIG", "SET", "maxmemory", "0")
+        await cluster.ready(0)
+
+
 # --- the cluster as JSON -------------------------------------------------------------------------------------
 
 
