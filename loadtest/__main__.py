@@ -5,7 +5,8 @@
     make loadtest ARGS=--help
 
 The cluster is `clusterkit up` with NODES nodes (3) on free ports; settings come from the environment. With `--host
-URL` none is started. Whatever is given neither as an option nor in the environment is the headline's.
+URL` none is started. Whatever is given neither as an option nor in the environment is the headline's; a run with a
+--shape or a --run-time ends by that.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from .exit_codes import NOTHING
 from .ports import free_ports
 
 HERE = Path(__file__).resolve().parent
@@ -28,8 +30,10 @@ HEADLINE = {
     "LOCUST_USERS": "500",
     "LOCUST_SPAWN_RATE": "200",
     "LOADTEST_RATE": "20",
-    "LOADTEST_TALK_TIME": "30",
 }
+TALK_TIME = {"LOADTEST_TALK_TIME": "30"}
+# Who gives one of these, or its variable, has said when the run ends.
+ENDS = {"--shape": "LOADTEST_SHAPE", "--run-time": "LOCUST_RUN_TIME", "-t": "LOCUST_RUN_TIME"}
 NODES = "3"
 NICE = "5"  # of nodes that share this machine's cores with a generator, which must not be what is slow
 NODES_MAX = 32  # each has a port behind the cluster's
@@ -39,7 +43,7 @@ LOOK_S = 0.1
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit code of locust."""
+    """The exit code of locust, or `NOTHING` where the cluster did not start."""
     if any(each in ("-h", "--help") for each in arguments):
         print(__doc__)
         print_options()
@@ -52,8 +56,12 @@ def main(arguments: Sequence[str]) -> int:
         options = [*options, "--master-bind-port", port, "--master-port", port]
     if {"--host", "-H"} & given or "LOCUST_HOST" in os.environ:
         return run_locust(options)
-    with cluster() as url:
-        return run_locust(["--host", url, *options])
+    try:
+        with cluster() as url:
+            return run_locust(["--host", url, *options])
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        return NOTHING
 
 
 def print_options() -> None:
@@ -70,7 +78,9 @@ def print_options() -> None:
 def run_locust(options: Sequence[str]) -> int:
     """Locust with this kit's scenarios."""
     command = [sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), *options]
-    running = subprocess.Popen(command, env=HEADLINE | os.environ)
+    given = {each.partition("=")[0] for each in options}
+    ends = any(option in given or os.environ.get(variable) for option, variable in ENDS.items())
+    running = subprocess.Popen(command, env=HEADLINE | ({} if ends else TALK_TIME) | os.environ)
     while True:
         try:
             return running.wait()

@@ -16,6 +16,7 @@ from gevent.pool import Group
 
 from .breath import Breath
 from .clock import apart_s
+from .exit_codes import GATE_FAILED, INVALID, NOTHING
 from .measure.collected import Collected
 from .measure.judging import judge
 from .measure.results import Results
@@ -31,8 +32,6 @@ from .servers import Servers
 
 logger = logging.getLogger(__name__)
 
-# Exit codes. NOTHING: nobody connected, or the report could not be made.
-GATE_FAILED, INVALID, NOTHING = 1, 2, 3
 PROGRESS_EVERY_S = 5.0
 MICRO = 1_000_000
 PACKAGES = ("locust", "gevent", "orjson")
@@ -59,6 +58,7 @@ class Collector:
         self._scenario = scenario
         self._workers = list(workers)
         self._late: list[str] = []
+        self._gone: set[str] = set()
         self._silent: Sequence[str] = ()
         self._notes: list[str] = []
         self._collected = Collected()
@@ -88,15 +88,28 @@ class Collector:
         self._workers.append(worker)
         self._late.append(worker)
 
+    def lose(self, worker: str) -> None:
+        """A generator is gone, for good: what it settles is not waited for, nor taken, any more."""
+        if worker not in self._gone:
+            logger.error("worker %s is gone; the run is not valid", worker)
+            self._gone.add(worker)
+            self._collected.lose(worker)
+            for before_s in list(self._settled):
+                self._judge_whole(before_s)
+
     def take(self, worker: str, figures: dict[str, Any]) -> None:
         """What a generator has measured so far."""
         self._collected.add(worker, figures)
 
     def take_settled(self, worker: str, before_s: float, part: dict[str, Any]) -> None:
         """A generator's part (`ledger`, `clock_error_s`) of what is old: judged once all have sent theirs."""
-        parts = self._settled.setdefault(before_s, {})
-        parts[worker] = part
-        if len(parts) == len(self._workers):
+        if worker not in self._gone:
+            self._settled.setdefault(before_s, {})[worker] = part
+            self._judge_whole(before_s)
+
+    def _judge_whole(self, before_s: float) -> None:
+        """Once all parts are there."""
+        if self._settled[before_s].keys() >= set(self._workers) - self._gone:
             self._judging.spawn(self._judge_settled, list(self._settled.pop(before_s).values()))
 
     def _judge_settled(self, parts: Sequence[dict[str, Any]]) -> None:
@@ -105,7 +118,8 @@ class Collector:
 
     def _judged(self, parts: Sequence[dict[str, Any]]) -> Totals:
         """Lets others go on meanwhile: the generator may be in this process."""
-        silent = {number for number, worker in enumerate(self._workers) if worker in self._silent}
+        gone = self._gone.union(self._silent)
+        silent = {number for number, worker in enumerate(self._workers) if worker in gone}
         return judge(
             [part["ledger"] for part in parts],
             clock_error_s=apart_s([part["clock_error_s"] for part in parts]),
@@ -142,9 +156,9 @@ class Collector:
     def end(self, missing: Sequence[str]) -> None:
         """No more will come, from those nothing final."""
         gevent.killall(self._loops)
-        for worker in missing:
+        for worker in sorted(set(missing) - self._gone):
             logger.error("worker %s has not said what it found; the run is not valid", worker)
-        self._silent = missing
+        self._silent = sorted(self._gone.union(missing))
         self._judging.join()
         parts = [list(parts.values()) for parts in self._settled.values()]
         parts.append(list(self._finals.values()))

@@ -29,7 +29,8 @@ from locust.runners import STATE_INIT, MasterRunner, WorkerRunner
 
 from .breath import Breath
 from .clock import Clock, clock_id
-from .collector import NOTHING, Collector
+from .collector import Collector
+from .exit_codes import NOTHING
 from .generator import Generator, place_of
 from .options import Options
 from .scenarios import DEFAULT, SCENARIOS
@@ -102,7 +103,8 @@ class Master:
         options: Any = self._environment.parsed_options
         tags = list(options.tags or [DEFAULT])
         if len(tags) != 1 or tags[0] not in SCENARIOS:
-            raise SystemExit(f"--tags: expected one of {', '.join(SCENARIOS)}, got {' '.join(tags)}")
+            logger.error("--tags: expected one of %s, got %s", ", ".join(SCENARIOS), " ".join(tags))
+            raise SystemExit(NOTHING)
         options.tags = None  # locust would look into the others for tasks, and warn that there are none
         self.scenario = tags[0]
         self._environment.user_classes = [SCENARIOS[self.scenario]]
@@ -186,6 +188,8 @@ class Master:
     def _settle(self) -> None:
         while True:
             gevent.sleep(SETTLE_EVERY_S)
+            for worker in set(self._planned).difference(self._workers()):
+                self.collector.lose(worker)
             self._tell("settle", {"before_s": time.monotonic() - SETTLE_AGE_S})
 
     def _on_joined(self, msg: Any, **_: Any) -> None:

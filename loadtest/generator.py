@@ -80,6 +80,7 @@ class Generator:
         self.finishing = False
         self._drain_until_s = 0.0
         self.connecting: dict[int, float] = {}  # sender -> since when it tries, until it is in its room
+        self.away: dict[int, float] = {}  # sender -> since when its connection is lost, until it is back
         self.began_s = 0.0  # by the master's clock, when everybody begins to send
         self.waiting = 0  # sends without an acknowledgement yet
         self._heard_s = time.monotonic()
@@ -156,6 +157,8 @@ class Generator:
         now_s = self.clock.now_s()
         for since_s in self.connecting.values():
             self.figures.connect.record(int((now_s - since_s) * MICRO))
+        for lost_s in self.away.values():
+            self.figures.reconnect.record(int((now_s - lost_s) * MICRO))
         self.ledger.close(now_s)
 
     def _is_under_way(self) -> bool:

@@ -2,13 +2,15 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NoReturn
 
 from locust.argument_parser import LocustArgumentParser
 
 from .arguments import above_zero, positive
+from .exit_codes import NOTHING
 from .report.gates import GATE_NAMES, parse
 
 TRANSPORTS = ("websocket", "polling", "upgrade")
@@ -16,6 +18,8 @@ LOOPS = ("open", "closed")
 SHAPES = ("", "steps", "ramp", "spike")
 # field -> what it may be
 CHOICES = {"transport": TRANSPORTS, "loop": LOOPS, "shape": SHAPES}
+# Locust looks at the shape once, when it starts.
+FIXED = ("--shape", "--stages", "--stage-time")
 GROUP = "Load test of a Socket.IO cluster"
 
 
@@ -75,14 +79,22 @@ def texts_of(value: str | Iterable[str] | None) -> list[str]:
 
 
 def add_to(parser: LocustArgumentParser) -> None:
-    """Adds them to locust's own. `--help` lists both."""
+    """Adds them to locust's own. What is wrong with any of them is no verdict, so has an exit code of its own."""
+
+    def refuse(message: str) -> NoReturn:
+        parser.print_usage(sys.stderr)
+        print(f"{parser.prog}: error: {message}", file=sys.stderr)
+        raise SystemExit(NOTHING)
+
+    parser.error = refuse  # type: ignore[method-assign]
     group = parser.add_argument_group(GROUP, "Choose the scenario with --tags; the default is broadcast.")
 
     def add(name: str, text: str, default: Any = None, **how: Any) -> None:
         variable = "LOADTEST_" + name.removeprefix("--").upper().replace("-", "_")
         shown = text if default in (None, "") else f"{text} (default {default})"
         given = {} if default is None else {"default": default}
-        group.add_argument(name, env_var=variable, help=shown.replace("%", "%%"), **given, **how)
+        action: Any = group.add_argument(name, env_var=variable, help=shown.replace("%", "%%"), **given, **how)
+        action.include_in_web_ui = name not in FIXED
 
     def number(name: str, text: str, default: int) -> None:
         add(name, text, default, type=positive, metavar="N")

@@ -5,6 +5,7 @@ as a stock client does. What is to be said while there is no connection is not s
 """
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -94,7 +95,8 @@ class Person(User):
         """Says goodbye, until it joins again."""
         now_s = self.generator.clock.now_s()
         self._is_away, self._early = False, []
-        self.generator.connecting.pop(self.seat.sender, None)
+        for absent in (self.generator.connecting, self.generator.away):
+            absent.pop(self.seat.sender, None)
         if self._coming is not None and self._coming is not gevent.getcurrent():
             self._coming.kill()
         for stay in self.stays():
@@ -121,6 +123,7 @@ class Person(User):
         figures, now_s = self.generator.figures, self.generator.clock.now_s()
         since_s = self.generator.connecting.pop(self.seat.sender, now_s)
         was_away, self._is_away = self._is_away, False
+        self.generator.away.pop(self.seat.sender, None)
         if was_away:
             figures.counters["reconnects"] += 1
             figures.reconnect.record(int((now_s - self._lost_s) * MICRO))
@@ -150,6 +153,7 @@ class Person(User):
         self._early = []
         if not self._is_away:
             self._is_away, self._lost_s = True, now_s
+            self.generator.away[self.seat.sender] = now_s
         for stay in self.stays():
             stay.paused(now_s)
         self.generator.figures.counters["connections_lost"] += 1
@@ -214,13 +218,21 @@ class Person(User):
         now_s = generator.clock.now_s()
         generator.figures.late(max(0, int((now_s - intended_s) * MICRO)))
         generator.figures.counters["sent"] += 1
-        generator.ledger.sent(room, message.id, now_s, intended_s=intended_s)
+        exactly_s = message.intended_us / MICRO  # as receivers know it
+        generator.ledger.sent(room, message.id, now_s, intended_s=exactly_s)
         generator.waiting += 1
         self._under_way[message.id] = room
-        self.client.send(event, fields(message), on_ack=partial(self._acknowledged, message))
+        answered = partial(self._acknowledged, message)
+        try:
+            self.client.send(event, fields(message), on_ack=answered)
+        except ClientError as error:  # the server does not read
+            generator.figures.failed(str(error))
+            answered(None, time.monotonic())
 
     def _acknowledged(self, message: Message, args: list[Any] | None, now_s: float) -> None:
-        generator, room = self.generator, self._under_way.pop(message.id)
+        generator, room = self.generator, self._under_way.pop(message.id, None)
+        if room is None:  # it could not be sent
+            return
         generator.waiting -= 1
         self._answer.set()
         now_s += generator.clock.offset_s

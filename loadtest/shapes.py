@@ -11,7 +11,7 @@ class Shape(LoadTestShape):
     """`shape` of the options: steps up; a ramp up and down; half of all with a spike of all in the middle."""
 
     abstract = True  # chosen by --shape, not by being here
-    use_common_options = True
+    use_common_options = False  # of the web UI: the number of users is given by --users when locust starts
 
     def __init__(self, options: Options, users: int, spawn_rate: float) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

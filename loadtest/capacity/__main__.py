@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,8 @@ from .table import markdown, page
 SPAWN_RATE = 200
 SPARE_S = 120
 INTERRUPTED = 130
+# The server processes of a report that are nodes: not Redis, not a balancer.
+NODE = re.compile(r"app\.cli serve|clusterkit serve|app\.main")
 
 
 def main() -> int:
@@ -113,7 +116,7 @@ def run(url: str, load: Load, options: argparse.Namespace) -> Probe:
 def probe_of(load: Load, report: dict[str, Any]) -> Probe:
     """What a report.json says."""
     fanout, verdict = report["latencies"]["fanout"], report["verdict"]
-    nodes = [each for name, each in report["servers"].items() if "serve" in name]
+    nodes = [each for name, each in report["servers"].items() if NODE.match(name)]
     busy = [sorted(each["cpu"])[int(len(each["cpu"]) * 0.8)] for each in nodes if each["cpu"]]
     sizes = [each["rss_bytes"] for each in nodes if each["rss_bytes"]]
     return Probe(

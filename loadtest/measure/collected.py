@@ -27,6 +27,7 @@ class Collected:
         self._open: dict[int, Histogram] = {}  # second -> fan-out of all
         self._closed: dict[int, Percentiles] = {}
         self._came_late = 0
+        self._gone: set[str] = set()
 
     def add(self, worker: str, wire: Mapping[str, Any]) -> None:
         """A report of `Figures.to_wire`; `worker` names the process, the same each time."""
@@ -42,6 +43,10 @@ class Collected:
         newest = max(self._open, default=0)
         for second in [each for each in self._open if each < newest - OPEN_S]:
             self._closed[second] = self._open.pop(second).percentiles(SERIES_PERCENTILES)
+
+    def lose(self, worker: str) -> None:
+        """A process is gone: behind its last second it has no connections."""
+        self._gone.add(worker)
 
     def _add_fanout(self, row: SecondRow) -> None:
         if row.second in self._closed:
@@ -85,10 +90,8 @@ class Collected:
 
     def latest(self) -> Moment | None:
         """The newest second that all processes have reported, for a progress line; None before there is one."""
-        if not self._rows or not all(self._rows.values()):
-            return None
-        second = min(max(rows) for rows in self._rows.values())
-        return self._moment(second)
+        there = [rows for worker, rows in self._rows.items() if worker not in self._gone]
+        return self._moment(min(map(max, there))) if there and all(there) else None
 
     def moments(self) -> list[Moment]:
         """Every second of the run that anybody reported."""
@@ -105,7 +108,7 @@ class Collected:
             second,
             deliveries=sum(row.deliveries for row in rows),
             sends=sum(row.sends for row in rows),
-            connections=sum(self._level(rows, second) for rows in self._rows.values()),
+            connections=sum(self._level(worker, second) for worker in self._rows),
             bytes_in=sum(row.bytes_in for row in rows),
             bytes_out=sum(row.bytes_out for row in rows),
             p50_us=p50,
@@ -116,16 +119,21 @@ class Collected:
             lag_max_us=max((row.lag_max_us for row in rows), default=0),
         )
 
-    @staticmethod
-    def _level(rows: Mapping[int, SecondRow], second: int) -> int:
+    def _level(self, worker: str, second: int) -> int:
         """A process's connections in a second, or in the last one before that it reported."""
+        rows = self._rows[worker]
+        if worker in self._gone and second not in rows:
+            return 0
         while second not in rows and second >= 0:
             second -= 1
         return rows[second].connections if second in rows else 0
 
     def health(self, silent: Sequence[str] = (), late: Sequence[str] = ()) -> list[WorkerHealth]:
         """Each process, as the verdict looks at it; of `silent` ones no last report came, perhaps none at all."""
-        known = [replace(self._health(worker), late=worker in late) for worker in self.workers]
+        known = [
+            replace(each, late=each.name in late, finished=each.finished and each.name not in silent)
+            for each in map(self._health, self.workers)
+        ]
         gone = [worker for worker in silent if worker not in self._latest]
         return known + [WorkerHealth(worker, (), Histogram(), Histogram(), finished=False) for worker in gone]
 
@@ -135,7 +143,14 @@ class Collected:
         rows = [self._rows[worker][second] for second in sorted(self._rows[worker])]
         seconds = [
             HealthSecond(
-                row.second, row.cpu, row.wait, row.lag_max_us, row.lateness_max_us, row.deliveries, row.sends
+                row.second,
+                row.cpu,
+                row.wait,
+                row.lag_max_us,
+                row.lateness_max_us,
+                row.deliveries,
+                row.sends,
+                row.connects,
             )
             for row in rows
         ]
@@ -179,7 +194,13 @@ class Collected:
             dict(self.errors().most_common()),
             self.moments(),
             workers,
-            verdict_on(workers, histograms["fanout"], None if running else counters, measured=measured),
+            verdict_on(
+                workers,
+                histograms["fanout"],
+                None if running else counters,
+                measured=measured,
+                connecting=Histogram.merged([histograms["connect"], histograms["reconnect"]]),
+            ),
             dict(servers or {}),
             totals.examples if totals else (),
             clock_error_us,

@@ -49,6 +49,7 @@ class SecondRow:
     lag_max_us: int = 0
     lateness_max_us: int = 0
     fanout: dict[str, Any] = field(default_factory=dict)  # Histogram.to_wire()
+    connects: int = 0  # who came, or came back
 
     def to_wire(self) -> list[Any]:
         """In the order of the fields."""
@@ -70,11 +71,13 @@ class Figures:
         self.reconnect = Histogram()
         self.ack = Histogram()
         self.send_lateness = Histogram()
-        self.loop_lag = Histogram()  # of the seconds with load: when nothing is measured, it distorts nothing
+        self._lag_of_load = Histogram()  # of the seconds with load: when nothing is measured, it distorts nothing
+        self._lag_of_connects = Histogram()  # of those in which somebody came
         self._lag = Histogram()  # of the second that runs
         self.counters: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.connections = 0
+        self._connects = 0  # when this second began
         self.rolls_at_s = started_s
         self._started_s = started_s
         self._own_cpu = own_cpu
@@ -146,9 +149,18 @@ class Figures:
         gone = self.counters - self._counted
         row.sends, row.bytes_in, row.bytes_out = gone["sent"], gone["bytes_in"], gone["bytes_out"]
         self._counted = self.counters.copy()
+        connects = self.connect.count + self.reconnect.count
+        row.connects, self._connects = connects - self._connects, connects
         if row.deliveries or row.sends:
-            self.loop_lag.merge(self._lag)
+            self._lag_of_load.merge(self._lag)
+        elif row.connects:
+            self._lag_of_connects.merge(self._lag)
         self._lag.clear()
+
+    @property
+    def loop_lag(self) -> Histogram:
+        """Of the seconds with messages; where there are none at all, of those in which somebody connected."""
+        return self._lag_of_load if self._lag_of_load.count else self._lag_of_connects
 
     def to_wire(self, now_s: float, *, final: bool = False) -> dict[str, Any]:
         """Plain values; with `final`, the second that runs is complete too, and nothing may be recorded after."""

@@ -10,7 +10,7 @@ from .verdict import Verdict, WorkerHealth
 # name -> what it measures. Never mixed: each is a distribution of its own.
 HISTOGRAM_NAMES = {
     "connect": "from the first attempt to connect until it is in its room, or until the end of who never was",
-    "reconnect": "from losing a connection until it is back in its room, the client's own pause among it",
+    "reconnect": "from losing a connection until it is back in its room, or the end; the client's own pause too",
     "ack": "from the intended sending until the server's acknowledgement",
     "fanout": "from the intended sending until a receiver has it, each receiver counted",
     "last_receiver": "from the intended sending until the last receiver has it",

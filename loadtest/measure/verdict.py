@@ -34,6 +34,9 @@ LAG_CEILING_US = 50_000
 LATENESS_US = 20_000
 # Deliveries that came before they were sent, by the clocks: more than these, and the clocks are the figure.
 BELOW_ZERO_SHARE = 0.01
+# Messages that were due while their sender had no connection: told, and too many to call it the load asked for.
+NOT_SENT_TOLD = 0.05
+NOT_SENT_MAX = 0.5
 # What a generator should use at most: the advice on how many to take aims at it.
 COMFORTABLE_SHARE = 0.6
 
@@ -49,6 +52,7 @@ class HealthSecond:
     lateness_max_us: int
     deliveries: int
     sends: int
+    connects: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +68,9 @@ class WorkerHealth:
 
     @property
     def loaded(self) -> list[HealthSecond]:
-        """The seconds in which it sent or received; all of them if there are none such."""
-        return [each for each in self.seconds if each.deliveries or each.sends] or list(self.seconds)
+        """The seconds in which it sent or received; if there are none, those in which people came; or all."""
+        talking = [each for each in self.seconds if each.deliveries or each.sends]
+        return talking or [each for each in self.seconds if each.connects] or list(self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +92,31 @@ class Verdict:
         return "VALID" if self.valid else "INVALID"
 
 
+@dataclass(frozen=True, slots=True)
+class Main:
+    """The latency that a run is about, with its name: what a slow generator would distort."""
+
+    what: str
+    latency: Histogram
+
+
 def verdict_on(
     workers: Sequence[WorkerHealth],
     fanout: Histogram,
     counters: Mapping[str, int] | None = None,
     *,
     measured: bool = True,
+    connecting: Histogram | None = None,
 ) -> Verdict:
     """The verdict on a run whose deliveries took `fanout`; `measured`: it has any latency.
 
-    `counters`: those of its end; None while it runs.
+    `counters`: those of its end; None while it runs. `connecting`: what connecting took, which counts where
+    nothing was delivered.
     """
+    main = Main("deliveries", fanout) if fanout.count or connecting is None else Main("connecting", connecting)
     if not workers:
         return Verdict(("No generator reported anything about itself.",), ("Look at the workers' logs.",))
-    reasons = [reason for worker in workers for reason in _reasons(worker, fanout)]
+    reasons = [reason for worker in workers for reason in _reasons(worker, main)]
     reasons += _clock_reasons(fanout)
     advice = list(_advice(workers, reasons)) if reasons else []
     if not reasons and not measured:
@@ -112,7 +128,7 @@ def verdict_on(
     if reasons:
         return Verdict(tuple(reasons), tuple(advice))
     hiccups = (text for worker in workers for text in _hiccups(worker))
-    return Verdict(warnings=(*hiccups, *_closeness(workers, fanout)))
+    return Verdict(warnings=(*hiccups, *_closeness(workers, main), *_unsent(counters or {}, NOT_SENT_TOLD)))
 
 
 def is_bad(bad_seconds: int, worker: WorkerHealth) -> bool:
@@ -120,7 +136,7 @@ def is_bad(bad_seconds: int, worker: WorkerHealth) -> bool:
     return bad_seconds >= max(BAD_SECONDS_MIN, math.ceil(BAD_SECONDS_SHARE * len(worker.loaded)))
 
 
-def _reasons(worker: WorkerHealth, fanout: Histogram) -> Iterator[str]:
+def _reasons(worker: WorkerHealth, main: Main) -> Iterator[str]:
     of = f"of {len(worker.loaded)} s"
     if not worker.finished:
         last = worker.seconds[-1].second if worker.seconds else 0
@@ -146,15 +162,15 @@ def _reasons(worker: WorkerHealth, fanout: Histogram) -> Iterator[str]:
             f"{worker.name}: had to wait for a core in {len(starved)} {of}, for {waited:.0%} of the time: others "
             "ran on its core, or a quota held it back."
         )
-    yield from _late_reasons(worker, fanout, of)
+    yield from _late_reasons(worker, main, of)
 
 
-def _late_reasons(worker: WorkerHealth, fanout: Histogram, of: str) -> Iterator[str]:
-    lag_us, p99_us = worker.loop_lag.percentile(99) or 0, fanout.percentile(99) or 0
+def _late_reasons(worker: WorkerHealth, main: Main, of: str) -> Iterator[str]:
+    lag_us, p99_us = worker.loop_lag.percentile(99) or 0, main.latency.percentile(99) or 0
     lagging = sum(each.lag_max_us > LAG_CEILING_US for each in worker.loaded)
     if lag_us > LAG_FLOOR_US and lag_us >= LAG_SHARE * p99_us:
         yield (
-            f"{worker.name}: its loop came {lag_us / 1000:.0f} ms too late (p99), where deliveries took "
+            f"{worker.name}: its loop came {lag_us / 1000:.0f} ms too late (p99), where {main.what} took "
             f"{p99_us / 1000:.0f} ms (p99): that is its own latency."
         )
     elif lag_us > LAG_CEILING_US and is_bad(lagging, worker):
@@ -176,10 +192,20 @@ def _load_reasons(counters: Mapping[str, int]) -> Iterator[str]:
     users, joined = counters.get("users", 0), counters.get("joined", 0)
     if joined < users:
         yield f"{users - joined:,} of {users:,} users never joined their room: the load was not the one asked for."
-    if counters.get("sent") and not counters.get("acknowledged"):
+    due = counters.get("sent", 0) + counters.get("not_sent", 0)
+    if due and not counters.get("acknowledged"):
+        yield f"Not one of {due:,} messages was acknowledged: nothing was expected, so that nothing could be lost."
+    else:
+        yield from _unsent(counters, NOT_SENT_MAX)
+
+
+def _unsent(counters: Mapping[str, int], above: float) -> Iterator[str]:
+    unsent = counters.get("not_sent", 0)
+    due = counters.get("sent", 0) + unsent
+    if unsent > above * due:
         yield (
-            f"Not one of {counters['sent']:,} messages was acknowledged: nothing was expected, so that nothing "
-            "could be lost."
+            f"{unsent:,} of {due:,} messages were not sent, since their senders had no connection: the load was "
+            "not the one asked for."
         )
 
 
@@ -206,13 +232,13 @@ def _hiccups(worker: WorkerHealth) -> Iterator[str]:
         )
 
 
-def _closeness(workers: Sequence[WorkerHealth], fanout: Histogram) -> Iterator[str]:
+def _closeness(workers: Sequence[WorkerHealth], main: Main) -> Iterator[str]:
     lag_us = max((worker.loop_lag.percentile(99) or 0 for worker in workers), default=0)
-    fanout_us = fanout.percentile(99) or 0
-    if lag_us > 1000 and lag_us > LAG_SHARE_TOLD * fanout_us > 0:
+    main_us = main.latency.percentile(99) or 0
+    if lag_us > 1000 and lag_us > LAG_SHARE_TOLD * main_us > 0:
         yield (
-            f"The loop lag of the generators ({lag_us / 1000:.1f} ms, p99) is more than a third of the fan-out "
-            f"({fanout_us / 1000:.1f} ms, p99): the server is faster than it looks."
+            f"The loop lag of the generators ({lag_us / 1000:.1f} ms, p99) is more than a third of what "
+            f"{main.what} took ({main_us / 1000:.1f} ms, p99): the server is faster than it looks."
         )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.capacity.__main__ import probe_of
 from loadtest.capacity.search import Load, Probe, search
 from loadtest.capacity.table import markdown, page
 from tests.cli.running import ROOT
@@ -116,6 +117,18 @@ def test_the_table_says_what_was_measured_and_what_was_not() -> None:
 def capacity(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "loadtest.capacity", "--report", str(folder), *options]
     return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=110)
+
+
+def test_redis_and_balancers_are_no_nodes() -> None:
+    names = {"app.cli serve (7)": 0.2, "app.main (8)": 0.3, "redis-server (9)": 0.9, "nginx: worker (10)": 0.8}
+    report = {
+        "latencies": {"fanout": {"p50_us": 1000, "p99_us": 2000}},
+        "counters": {"lost": 0, "users": 20, "joined": 20},
+        "verdict": {"valid": True, "reasons": []},
+        "servers": {name: {"cpu": [cpu] * 5, "rss_bytes": [100, 300]} for name, cpu in names.items()},
+    }
+    probe = probe_of(SHAPE, report)
+    assert (probe.node_cpu, probe.rss_bytes) == (0.3, (200, 600))
 
 
 @pytest.mark.time_limit(120)

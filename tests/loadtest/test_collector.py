@@ -8,7 +8,8 @@ from typing import Any
 import gevent
 import pytest
 
-from loadtest.collector import INVALID, NOTHING, Collector
+from loadtest.collector import Collector
+from loadtest.exit_codes import INVALID, NOTHING
 from loadtest.measure.figures import Figures
 from loadtest.measure.ledger import Ledger
 from loadtest.message import Message
@@ -68,6 +69,35 @@ def test_settled_parts_are_judged_by_what_both_clocks_may_be_wrong(
     assert end(collector, error_s=error_s)["lost"] == lost
     assert collector.results is not None
     assert (collector.results.clock_error_us or 0) == pytest.approx(2 * error_s * 1e6)
+
+
+def test_who_is_gone_is_not_waited_for_and_the_run_is_invalid(collector: Collector) -> None:
+    for worker in "ab":
+        collector.take(worker, final(users=5, joined=5)["figures"])
+    receiver, sender = parts()
+    collector.take_settled("a", 100.0, receiver)
+    collector.lose("b")
+    collector.take_settled("b", 100.0, sender)
+    for number in range(5):
+        collector.take_settled("a", 200.0 + number, parts()[0])
+    assert not collector._settled
+    collector.take_final("a", final())
+    collector.end(["b"])
+    assert collector.results is not None
+    assert collector.results.counters["lost"] == 0
+    assert collector.judge() == INVALID
+
+
+def test_who_is_gone_has_no_connections_and_holds_no_progress_up(collector: Collector) -> None:
+    for worker, last_s in (("a", 5.0), ("b", 2.0)):
+        figures = Figures(0.0)
+        figures.connections = 3
+        figures.roll(0.0)
+        collector.take(worker, figures.to_wire(last_s))
+    assert collector.progress().startswith("1 s: 6 connected")
+    collector.lose("b")
+    assert collector.progress().startswith("4 s: 3 connected")
+    assert [each.connections for each in collector._collected.moments()] == [6, 6, 3, 3, 3]
 
 
 def test_what_is_missing_is_asked_for_at_the_end(collector: Collector) -> None:

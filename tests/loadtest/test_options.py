@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from locust.argument_parser import LocustArgumentParser
 
+from loadtest.exit_codes import NOTHING
 from loadtest.options import Options, add_to
 
 
@@ -33,6 +34,24 @@ def test_texts_of_the_web_ui_become_what_they_say() -> None:
     assert found.rooms == 4
     empty = Options.of(given(talk_s="", gates=""))
     assert (empty.talk_s, empty.gates) == (None, ())
+
+
+def test_what_the_web_ui_cannot_change_is_not_shown_there() -> None:
+    parser = LocustArgumentParser(add_help=False)
+    add_to(parser)
+    shown = {dest for dest, action in parser.args_included_in_web_ui.items() if action.include_in_web_ui}
+    assert {"rate", "talk_s"} <= shown
+    assert not {"shape", "stages", "stage_s"} & shown
+
+
+@pytest.mark.parametrize("options", [("--gate", "fanout.p9x<=50ms"), ("--rate", "0"), ("--unknown",)])
+def test_a_wrong_option_has_an_exit_code_of_its_own(
+    options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        given(*options)
+    assert refused.value.code == NOTHING
+    assert "error: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

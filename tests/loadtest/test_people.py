@@ -11,7 +11,7 @@ import pytest
 from locust.env import Environment
 
 from loadtest import people
-from loadtest.client.errors import ClientError, ConnectionBroke
+from loadtest.client.errors import ClientError, ConnectionBroke, SendBufferFull
 from loadtest.client.listener import BY_CLIENT
 from loadtest.client.packets import Batch
 from loadtest.clock import Clock
@@ -37,6 +37,8 @@ class FakeClient:
         self.opened_s = 0.0
         self.bytes_in = self.bytes_out = 0
         self.failures = 0
+        self.is_full = False
+        self.answers: list[Any] = []
 
     @property
     def is_connected(self) -> bool:
@@ -61,6 +63,11 @@ class FakeClient:
 
     def hears(self, batch: Batch) -> None:
         self.listener.heard(self, batch, Clock.shared().now_s())  # type: ignore[arg-type]
+
+    def send(self, event: str, fields: dict[str, Any], on_ack: Any) -> None:
+        self.answers.append(on_ack)  # as the stock outbox does, before it finds out
+        if self.is_full:
+            raise SendBufferFull("nobody reads")
 
     def cut(self) -> None:
         self.breaks()
@@ -177,6 +184,44 @@ def test_who_never_gets_there_has_waited_until_the_end(generator: Generator, peo
     generator.close()
     assert generator.figures.connect.max_us is not None
     assert generator.figures.connect.max_us >= 5_000_000
+
+
+def test_who_never_comes_back_was_away_until_the_end(generator: Generator, people_here: list[Talker]) -> None:
+    back, away = people_here
+    for each in people_here:
+        each.client.breaks()
+    back.client.comes_back(recovered=True)
+    assert list(generator.away) == [away.seat.sender]
+    generator.away[away.seat.sender] -= 5
+    generator.close()
+    assert generator.figures.reconnect.count == 2
+    assert generator.figures.reconnect.max_us is not None
+    assert generator.figures.reconnect.max_us >= 5_000_000
+
+
+def test_a_message_is_settled_with_its_deliveries(generator: Generator, people_here: list[Talker]) -> None:
+    """Also where the border is between the intended time and that time in whole µs, which receivers know."""
+    whole_s = int(generator.clock.now_s()) + 0.25
+    people_here[0].say(whole_s + 0.6e-6)
+    people_here[0].client.answers[0]([{"ok": True}], generator.clock.now_s())
+    for each in people_here:
+        each.client.hears(a_batch(people_here[0].seat.sender, 0, whole_s))
+    settled = generator.ledger.settle(whole_s + 0.3e-6)
+    for ledgers in ([settled], [generator.ledger.to_wire()]):
+        found = judge(ledgers, clock_error_s=0.0)
+        assert (found.expected, found.delivered, found.lost, found.unexpected) in [(2, 2, 0, 0), (0, 0, 0, 0)]
+
+
+def test_a_message_that_cannot_be_sent_is_an_error_and_ends_nothing(
+    generator: Generator, people_here: list[Talker]
+) -> None:
+    client = people_here[0].client
+    client.is_full = True
+    people_here[0].say(generator.clock.now_s())
+    client.answers[0](None, generator.clock.now_s())  # the connection breaks, too
+    assert generator.waiting == 0
+    assert generator.figures.errors["nobody reads"] == 1
+    assert counted(generator, "sent", "acknowledged") == (1, 0)
 
 
 def test_who_does_not_even_try_when_the_run_ends_has_not_waited(

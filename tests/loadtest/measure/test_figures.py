@@ -107,6 +107,24 @@ def test_whoever_completes_a_second_has_looked_at_what_is_connected_then() -> No
     assert [(each.connections, each.bytes_in) for each in found] == [(3, 10), (5, 10), (2, 10)]
 
 
+def test_lag_is_of_seconds_with_messages_and_without_any_of_those_in_which_people_came() -> None:
+    figures = Figures(0.0)
+    figures.roll(0.0)
+    figures.lagged(900_000, 10_000)
+    figures.roll(1.0)
+    assert figures.loop_lag.count == 0, "nothing was measured"
+    figures.connect.record(5)
+    figures.lagged(800_000, 10_000)
+    figures.roll(2.0)
+    assert figures.loop_lag.max_us is not None
+    assert 800_000 <= figures.loop_lag.max_us < 900_000
+    figures.counters["sent"] += 1
+    figures.lagged(70_000, 10_000)
+    figures.roll(3.0)
+    assert figures.loop_lag.max_us < 80_000
+    assert [columns[-1] for columns in figures.to_wire(3.0)["rows"]] == [0, 1, 0]
+
+
 def test_what_happens_before_the_run_is_in_the_totals_and_in_no_second() -> None:
     figures = Figures(10.0)
     figures.roll(7.0)

@@ -150,6 +150,29 @@ def test_a_run_that_some_never_joined_is_invalid() -> None:
     assert verdict_on([worker()], FANOUT, {"users": 500, "joined": 500}).valid
 
 
+@pytest.mark.parametrize(("not_sent", "reasons", "warnings"), [(5, 0, 0), (10, 0, 1), (101, 1, 0)])
+def test_messages_that_could_not_be_sent_are_told_and_many_are_invalid(
+    not_sent: int, reasons: int, warnings: int
+) -> None:
+    found = verdict_on([worker()], FANOUT, {"sent": 100, "acknowledged": 100, "not_sent": not_sent})
+    assert (len(found.reasons), len(found.warnings)) == (reasons, warnings)
+    assert all("were not sent" in text for text in (*found.reasons, *found.warnings))
+
+
+def test_a_run_in_which_nothing_could_be_sent_is_invalid() -> None:
+    assert not verdict_on([worker()], FANOUT, {"users": 5, "joined": 5, "not_sent": 200}).valid
+
+
+def test_where_nothing_is_delivered_lag_is_compared_with_connecting() -> None:
+    rows = [HealthSecond(n, 0.4, 0.0, 900_000 * (n % 10 == 0), 0, 0, 0, connects=500) for n in range(30)]
+    stalled = WorkerHealth("w", rows, Histogram.of([900_000] * 90 + [300] * 10), Histogram())
+    (reason,) = verdict_on([stalled], Histogram(), connecting=Histogram.of([900_000] * 1500)).reasons
+    assert "where connecting took 9" in reason
+    assert verdict_on([stalled], Histogram(), connecting=Histogram.of([9_000_000] * 1500)).valid is False
+    calm = replace(stalled, loop_lag=Histogram.of([300] * 100))
+    assert verdict_on([calm], Histogram(), connecting=Histogram.of([900_000] * 1500)).valid
+
+
 def test_a_run_in_which_nothing_was_acknowledged_is_invalid() -> None:
     found = verdict_on([worker()], FANOUT, {"users": 5, "joined": 5, "sent": 200, "acknowledged": 0})
     (reason,) = found.reasons
