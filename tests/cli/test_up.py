@@ -184,3 +184,12 @@ def test_a_wrong_setting_is_named_and_exits_2(start: Start, env: dict[str, str],
     assert running.exit_code() == 2
     assert running.text.startswith(f"clusterkit: {named}")
     assert "Traceback" not in running.text
+
+
+def test_nodes_have_as_long_to_drain_as_they_may_take(start: Start, redis_program: str, port: int) -> None:
+    running = start(command("up"), PORT=str(port), NODES="1", DRAIN_NOTICE_S="13", DRAIN_TIMEOUT_S="21")
+    running.says("^ready:")
+    running.send(signal.SIGTERM)
+    eventually(lambda: all_gone(running), limit_s=25)
+    assert running.exit_code() == 0
+    assert "killed" not in running.text
