@@ -70,8 +70,6 @@ class Person(User):
         """Takes a seat."""
         self.seat = self.generator.seat()
         self.stay: Stay | None = None
-        self._lost_s = 0.0
-        self._is_away = False  # it has lost its connection, and may come back to the same stay
         # While it comes: what was heard before CONNECT was answered.
         self._early: list[tuple[Batch, float]] | None = []
         self._coming: gevent.Greenlet | None = None
@@ -82,7 +80,7 @@ class Person(User):
 
     def join(self) -> None:
         """Connects, however often it takes."""
-        if not self._is_away and not self.generator.finishing:
+        if self.seat.sender not in self.generator.away and not self.generator.finishing:
             self.generator.connecting.setdefault(self.seat.sender, self.generator.clock.now_s())
         while not self.generator.finishing and self.client.state in ("new", "closed"):
             try:
@@ -94,9 +92,9 @@ class Person(User):
     def leave(self) -> None:
         """Says goodbye, until it joins again."""
         now_s = self.generator.clock.now_s()
-        self._is_away, self._early = False, []
-        for absent in (self.generator.connecting, self.generator.away):
-            absent.pop(self.seat.sender, None)
+        self._early = []
+        self.generator.connecting.pop(self.seat.sender, None)
+        self.generator.away.pop(self.seat.sender, None)
         if self._coming is not None and self._coming is not gevent.getcurrent():
             self._coming.kill()
         for stay in self.stays():
@@ -122,11 +120,11 @@ class Person(User):
         """It is in the room, for the first time or again."""
         figures, now_s = self.generator.figures, self.generator.clock.now_s()
         since_s = self.generator.connecting.pop(self.seat.sender, now_s)
-        was_away, self._is_away = self._is_away, False
-        self.generator.away.pop(self.seat.sender, None)
-        if was_away:
+        lost_s = self.generator.away.pop(self.seat.sender, None)
+        was_away = lost_s is not None
+        if lost_s is not None:
             figures.counters["reconnects"] += 1
-            figures.reconnect.record(int((now_s - self._lost_s) * MICRO))
+            figures.reconnect.record(int((now_s - lost_s) * MICRO))
         else:
             figures.connect.record(int((now_s - since_s) * MICRO))
         if self.stay is None:
@@ -151,9 +149,7 @@ class Person(User):
             return
         now_s = self.generator.clock.now_s()
         self._early = []
-        if not self._is_away:
-            self._is_away, self._lost_s = True, now_s
-            self.generator.away[self.seat.sender] = now_s
+        self.generator.away.setdefault(self.seat.sender, now_s)
         for stay in self.stays():
             stay.paused(now_s)
         self.generator.figures.counters["connections_lost"] += 1
@@ -193,7 +189,7 @@ class Person(User):
         now_us = int(now_s * MICRO)
         figures = self.generator.figures
         if now_s >= figures.rolls_at_s:
-            self.generator.check.roll()
+            figures.roll(now_s)
         figures.lane(self.client.node_id).record_many([now_us - each for each in intended_us])
 
     # --- saying --------------------------------------------------------------------------------------------

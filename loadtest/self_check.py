@@ -27,10 +27,6 @@ class SelfCheck:
             asleep_s = time.monotonic()
             gevent.sleep(TICK_S)
             late_s = time.monotonic() - asleep_s - TICK_S
-            if self._clock.now_s() >= self._figures.rolls_at_s:
-                self.roll()  # first: what a standstill kept waiting is received in the second of its end
+            # First: what a standstill kept waiting is received in the second of its end.
+            self._figures.roll(self._clock.now_s())
             self._figures.lagged(max(0, int(late_s * MICRO)), int(TICK_S * MICRO))
-
-    def roll(self) -> None:
-        """Completes the seconds that are over."""
-        self._figures.roll(self._clock.now_s())

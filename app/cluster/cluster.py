@@ -163,7 +163,7 @@ class Cluster:
         if not self.relay.listening:
             return Readiness(False, "not subscribed to Redis", age_s)
         if age_s > CANARY_MAX_AGE_S:
-            return Readiness(False, "no canary has come back from Redis", age_s)
+            return Readiness(False, "no heartbeat has come back from Redis", age_s)
         return Readiness(True, "ready", age_s)
 
     async def _after_beat(self) -> None:

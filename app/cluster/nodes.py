@@ -143,7 +143,7 @@ class Nodes:
     async def _beat_once(self) -> None:
         node_id = self._node.node_id
         canary = b"0 - " + encode_body(Canary(self._beat + 1))
-        # At once: a Redis that refuses writes (full, read-only, MISCONF) must not send the canary either.
+        # One transaction: a Redis that refuses writes (full, read-only, MISCONF) must not send the canary either.
         pipeline = self._store.client.pipeline(transaction=True)
         pipeline.hget(self._keys.nodes, node_id)
         pipeline.hset(self._keys.nodes, node_id, self._own_record(self._beat + 1))

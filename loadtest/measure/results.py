@@ -15,7 +15,7 @@ HISTOGRAM_NAMES = {
     "fanout": "from the intended sending until a receiver has it, each receiver counted",
     "last_receiver": "from the intended sending until the last receiver has it",
     "send_lateness": "how much later than intended the generator sent",
-    "loop_lag": "how late the generator's own loop came to a timer, in seconds in which it sent or received",
+    "loop_lag": "how late the generator's own loop came to a timer while it sent or received, or else connected",
 }
 # name -> what it counts.
 COUNTER_NAMES = {

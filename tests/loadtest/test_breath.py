@@ -30,7 +30,7 @@ def test_a_standstill_is_of_the_second_in_which_it_ends() -> None:
     clock = Clock.shared()
     figures = Figures(clock.now_s() - 0.97)
     check = SelfCheck(figures, clock)
-    check.roll()
+    figures.roll(clock.now_s())
     running = gevent.spawn(check.run)
     gevent.sleep(0)
     time.sleep(0.1)

@@ -101,6 +101,7 @@ async def test_it_asks_for_the_token(cluster: RunningCluster) -> None:
 async def test_it_answers_while_redis_and_the_other_node_do_not(
     cluster: RunningCluster, own_module_redis: RedisServer
 ) -> None:
+    assert len(of(await scraped(cluster[0].url), "connections")) == 2  # from here on it knows the other
     own_module_redis.pause()
     try:
         samples = await asyncio.wait_for(scraped(cluster[0].url), 8)
